@@ -1,0 +1,1 @@
+"""Reproducible seven-class skin-lesion classification on HAM10000."""

@@ -1,0 +1,90 @@
+"""Reading and writing the project's files, each written whole or not at all."""
+
+import gzip
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+FLOAT_FORMAT = "%.6g"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it becomes `path`, on failure it is removed.
+
+    A kill at any moment leaves either the old file or the new one, never a part of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8 with `\\n` line ends, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def csv_bytes(table: pd.DataFrame) -> bytes:
+    """`table` in the project's one CSV form: UTF-8, `\\n`, no index column, floats as `%.6g`."""
+    return table.to_csv(index=False, lineterminator="\n", float_format=FLOAT_FORMAT).encode()
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write `table` to `path` as CSV; a name that ends in `.gz` is compressed, with no time stamp inside."""
+    content = csv_bytes(table)
+    if path.suffix == ".gz":
+        buffer = io.BytesIO()
+        with gzip.GzipFile(fileobj=buffer, mode="wb", filename="", mtime=0) as stream:
+            stream.write(content)
+        content = buffer.getvalue()
+    write_bytes(path, content)
+
+
+def json_bytes(value: Any) -> bytes:
+    """`value` as JSON with sorted keys, two-space indent and a trailing newline; NaN is refused."""
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` to `path` as JSON."""
+    write_bytes(path, json_bytes(value))
+
+
+def read_json(path: Path) -> Any:
+    """The value in the JSON file `path`."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Write `array` to `path` as .npy, without pickling."""
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def read_array(path: Path, *, memory_map: bool = False) -> np.ndarray:
+    """The array in the .npy file `path`, read-only and paged in on demand if `memory_map`."""
+    return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of the file `path`, in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

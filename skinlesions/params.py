@@ -1,0 +1,273 @@
+"""The schema of params.yaml, and the only code that reads it.
+
+Every key is required and unknown keys are refused, so that params.yaml says everything about a run.
+`python -m skinlesions.params apply PRESET` writes a preset of presets/ into params.yaml.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from skinlesions import paths
+from skinlesions.errors import UserError, run_main
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Strategy = Literal[
+    "none",
+    "balanced_weights",
+    "effective_number_weights",
+    "undersample_nv",
+    "oversample",
+    "logit_adjustment",
+    "focal_loss",
+]
+
+
+class Block(BaseModel):
+    """A block of params.yaml: all keys required, none unknown, values of exactly the declared type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Data(Block):
+    """Where the images come from."""
+
+    source: Literal["ham10000", "sample"]
+    folder: str | None
+    sample_images: int = Field(ge=100, le=20_000)
+    sample_seed: Seed
+
+
+class Prepare(Block):
+    """How images become one array."""
+
+    size: int = Field(ge=32, le=1024)
+    fit: Literal["crop", "pad", "stretch"]
+
+
+class Explore(Block):
+    """Notebook 01."""
+
+    mosaic_columns: int = Field(ge=1, le=20)
+    seed: Seed
+
+
+class Split(Block):
+    """The lesion-grouped folds."""
+
+    folds: int = Field(ge=3, le=20)
+    seed: Seed
+
+
+class Backbone(Block):
+    """A frozen network and the weights in it."""
+
+    weights: str
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
+    cut_at: str | None
+    image_size: int = Field(ge=32, le=1024)
+
+
+class Features(Block):
+    """The pass of all images through the frozen backbones."""
+
+    batch_size: int = Field(ge=1)
+
+
+class Head(Block):
+    """What the heads of notebooks 02 and 03 have in common."""
+
+    hidden_units: int = Field(ge=1)
+    dropout: Fraction
+    l2: float = Field(ge=0)
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+
+
+class Balance(Head):
+    """Notebook 02: the balancing strategies and the head that compares them."""
+
+    backbone: Name
+    strategy: Strategy | Literal["auto"]
+    strategies: list[Strategy] = Field(min_length=1)
+    drop_nv: int = Field(ge=0)
+    effective_number_beta: Fraction
+    focal_gamma: float = Field(ge=0)
+    logit_adjustment_tau: float = Field(gt=0)
+    patience: int = Field(ge=1)
+    resamples: int = Field(ge=10)
+    seed: Seed
+
+
+class Model(Head):
+    """One model of the comparison."""
+
+    input: Annotated[str, StringConstraints(pattern=r"^(features/[a-z][a-z0-9_]*\.npy|prepared/images\.npy)$")]
+    image_size: int = Field(ge=32, le=1024)
+
+    @property
+    def backbone(self) -> str | None:
+        """The backbone whose features the head reads; None for a network trained from scratch."""
+        return Path(self.input).stem if self.input.startswith("features/") else None
+
+
+class Train(Block):
+    """What the training of every model has in common."""
+
+    seed: Seed
+    patience: int = Field(ge=1)
+    reduce_patience: int = Field(ge=1)
+    deterministic: bool
+
+
+class Compare(Block):
+    """Notebook 04."""
+
+    confidence: float = Field(gt=0, lt=1)
+    resamples: int = Field(ge=10)
+    seed: Seed
+
+
+class Params(Block):
+    """All of params.yaml."""
+
+    data: Data
+    prepare: Prepare
+    explore: Explore
+    split: Split
+    backbones: dict[Name, Backbone] = Field(min_length=1)
+    features: Features
+    balance: Balance
+    models: dict[Name, Model] = Field(min_length=1)
+    train: Train
+    compare: Compare
+
+    @model_validator(mode="after")
+    def _names_refer_to_each_other(self) -> "Params":
+        known = ", ".join(self.backbones)
+        if self.balance.backbone not in self.backbones:
+            raise ValueError(f"balance.backbone: {self.balance.backbone!r} is not under backbones ({known})")
+        for name, model in self.models.items():
+            if model.backbone is not None and model.backbone not in self.backbones:
+                raise ValueError(f"models.{name}.input: {model.backbone!r} is not under backbones ({known})")
+        for name, backbone in self.backbones.items():
+            if backbone.image_size > self.prepare.size:
+                raise ValueError(
+                    f"backbones.{name}.image_size: {backbone.image_size} is more than prepare.size "
+                    f"({self.prepare.size}), of which it is a crop"
+                )
+        if self.balance.strategy != "auto" and self.balance.strategy not in self.balance.strategies:
+            raise ValueError(f"balance.strategy: {self.balance.strategy!r} is not among balance.strategies")
+        return self
+
+
+def validate(values: Any, source: str = "params.yaml") -> Params:
+    """The checked parameters.
+
+    Raises:
+        UserError: a key is unknown or missing, or a value is not allowed; one line per fault.
+    """
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        faults = [
+            f"  {'.'.join(str(part) for part in fault['loc']) or 'whole file'}: {fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise UserError(
+            f"{source} has {len(faults)} fault(s):\n" + "\n".join(faults) + "\n"
+            "Mend these keys; the comments in params.yaml say what each accepts."
+        ) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """The value in the YAML file `path`.
+
+    Raises:
+        UserError: the file is absent or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{paths.relative(path)} does not exist") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{paths.relative(path)} is not valid YAML: {error}") from None
+
+
+def load(path: Path = paths.PARAMS) -> Params:
+    """The checked parameters in `path`."""
+    return validate(read_yaml(path), paths.relative(path))
+
+
+def merged(values: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
+    """`values` changed by `preset`, as a JSON merge patch (RFC 7396): maps merge, null removes, all else replaces.
+
+    `values` is changed in place, so that a round-trip YAML document keeps its comments.
+    """
+    for key, value in preset.items():
+        if value is None:
+            values.pop(key, None)
+        elif isinstance(value, dict) and isinstance(values.get(key), dict):
+            merged(values[key], value)
+        else:
+            values[key] = value
+    return values
+
+
+def apply_preset(preset: Path, target: Path = paths.PARAMS) -> None:
+    """Write `preset` into `target`, keeping its comments, after checking the result.
+
+    Raises:
+        UserError: the preset cannot be read, or the merged parameters are not valid.
+    """
+    from ruamel.yaml import YAML  # only here: it keeps comments, and is slower to import
+
+    from skinlesions.files import replacing
+
+    changes = read_yaml(preset)
+    if not isinstance(changes, dict):
+        raise UserError(f"{paths.relative(preset)} is not a map of parameters; see presets/sample.yaml")
+    yaml_document = YAML()
+    yaml_document.width = 120
+    document = yaml_document.load(target.read_text(encoding="utf-8"))
+    merged(document, changes)
+    validate(_plain(document), f"params.yaml with {paths.relative(preset)}")
+    with replacing(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+        yaml_document.dump(document, stream)
+
+
+def _plain(value: Any) -> Any:
+    """`value` with the containers and numbers of a round-trip YAML document turned into Python's own."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def main() -> None:
+    """Command line: check params.yaml, or write a preset into it."""
+    parser = argparse.ArgumentParser(description="Check params.yaml, or write a preset into it.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="check params.yaml and say what is wrong with it")
+    apply = commands.add_parser("apply", help="write a preset into params.yaml")
+    apply.add_argument("preset", type=Path)
+    arguments = parser.parse_args()
+    if arguments.command == "apply":
+        apply_preset(arguments.preset)
+    load()
+
+
+if __name__ == "__main__":
+    run_main(main)
