@@ -84,6 +84,14 @@ def read_array(path: Path, *, memory_map: bool = False) -> np.ndarray:
     return np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
 
 
+def read_rows(path: Path, start: int, stop: int) -> np.ndarray:
+    """Rows start to stop of the array in the .npy file `path`, copied.
+
+    The file is mapped for the length of the call only: pages read do not add up in the memory of the process.
+    """
+    return np.array(read_array(path, memory_map=True)[start:stop])
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of the file `path`, in hexadecimal."""
     with path.open("rb") as stream:

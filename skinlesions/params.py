@@ -69,6 +69,7 @@ class Backbone(Block):
 
     weights: str
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
+    origin: str | None
     cut_at: str | None
     image_size: int = Field(ge=32, le=1024)
 

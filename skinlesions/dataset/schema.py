@@ -26,6 +26,9 @@ MALIGNANT = ("akiec", "bcc", "mel")
 
 METADATA_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 
+# The columns of data/prepared/index.csv; row i describes images.npy[i].
+INDEX_COLUMNS = ("image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization")
+
 # How a diagnosis was confirmed, from the strongest evidence to the weakest.
 DX_TYPES = ("histo", "confocal", "follow_up", "consensus")
 
@@ -34,7 +37,7 @@ SEXES = ("female", "male", "unknown")
 LOGIT_COLUMNS = tuple(f"logit_{name}" for name in CLASSES)
 
 
-def class_indices(dx: pd.Series) -> "pd.Series":
+def class_indices(dx: pd.Series) -> pd.Series:
     """The position of every diagnosis in CLASSES, int64 [N].
 
     Raises:

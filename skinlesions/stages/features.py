@@ -1,0 +1,39 @@
+"""Stage `features@BACKBONE`: all prepared images through one frozen backbone."""
+
+import argparse
+
+import keras
+
+from skinlesions import features, files, params, paths, weights
+from skinlesions.errors import run_main
+from skinlesions.models import backbones
+
+
+def main() -> None:
+    """Write data/features/BACKBONE.npy."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("backbone")
+    name = parser.parse_args().backbone
+    settings = params.load()
+    backbone, batch_size = settings.backbones[name], settings.features.batch_size
+    network = backbones.trunk(name, backbone.image_size, backbone.cut_at)
+    network.load_weights(weights.stored(name))
+    features.extract(
+        backbones.feature_extractor(name, network),
+        paths.PREPARED_IMAGES,
+        paths.FEATURES / f"{name}.npy",
+        batch_size=batch_size,
+        partial=paths.PARTIAL / "features" / name,
+        key={
+            "images": files.sha256(paths.PREPARED_IMAGES),
+            "weights": files.sha256(weights.stored(name)),
+            "backbone": backbone.model_dump(),
+            "batch_size": batch_size,
+            "keras": keras.__version__,
+            "backend": keras.backend.backend(),
+        },
+    )
+
+
+if __name__ == "__main__":
+    run_main(main)
