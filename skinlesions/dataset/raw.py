@@ -56,12 +56,11 @@ def write_raw(
             rows.append(future.result())
         except ValueError as error:
             faults.append(f"{name} {error}; replace it with the published file")
-        progress.advance_to(len(rows) + len(faults))
+        progress.advance()
 
     workers = os.cpu_count() or 1
     waiting: deque[tuple[str, Future]] = deque()
-    progress = Progress("data", len(metadata), "images")
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers) as pool, Progress("data", len(metadata)) as progress:
         for image_id, name, content in images:
             waiting.append((name, pool.submit(check_and_write, image_id, content)))
             if len(waiting) > 4 * workers:
