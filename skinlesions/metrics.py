@@ -1,0 +1,182 @@
+"""Metrics of a seven-class classifier, for one sample or for many weighted resamples of it at once.
+
+Everything follows from three things: the true class of every image, its predicted probabilities, and how often the
+image counts. A plain estimate is the resample in which every image counts once, so that one implementation serves the
+estimates and their bootstrap distributions. NumPy is all it needs.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from skinlesions.dataset.schema import CLASSES
+
+CALIBRATION_BINS = 15
+
+# Balanced accuracy comes first everywhere: it is the metric of ISIC 2018 Task 3.
+OVERALL_METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "weighted_f1", "macro_auc", "nll", "brier", "ece")
+RECALL_METRICS = tuple(f"recall_{name}" for name in CLASSES)
+METRICS = OVERALL_METRICS + RECALL_METRICS
+
+METRIC_NAMES = {
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "macro_auc": "macro AUC",
+    "nll": "negative log-likelihood",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+} | {f"recall_{name}": f"recall of {name}" for name in CLASSES}
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """The probabilities, float64 [..., C], of `logits` [..., C]; safe for logits of any size."""
+    logits = np.asarray(logits, dtype=np.float64)
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str] = CLASSES) -> np.ndarray:
+    """How many images of class i (rows) were called class j (columns), int64 [C, C], from two int [N] arrays."""
+    count = len(classes)
+    cells = np.asarray(labels, dtype=np.int64) * count + np.asarray(predicted, dtype=np.int64)
+    return np.bincount(cells, minlength=count * count).reshape(count, count)
+
+
+def summary(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str] = CLASSES) -> dict[str, float]:
+    """Every metric of METRICS for one set of predictions; see `weighted_summary` for what each means.
+
+    Args:
+        labels: the true class of every image, int [N], positions in `classes`.
+        probabilities: float [N, C], rows that sum to 1.
+        classes: the names behind the columns.
+    """
+    once = np.ones((1, len(labels)))
+    return {name: float(values[0]) for name, values in weighted_summary(labels, probabilities, once, classes).items()}
+
+
+def weighted_summary(
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, classes: Sequence[str] = CLASSES
+) -> dict[str, np.ndarray]:
+    """Every metric of METRICS under each of R weightings of the images, each float64 [R].
+
+    - balanced_accuracy: mean over classes of the recall. macro_f1: mean over classes of F1. weighted_f1: the same,
+      each class counted by its share of the images. All three, and macro_auc, run over the classes that occur among
+      the weighted images; the recall of a class that does not occur is NaN.
+    - macro_auc: mean over classes of the area under the ROC curve, the class against the rest, ties counted half.
+    - nll: mean negative log-likelihood of the true class, in nats, probabilities bounded below by float64's epsilon.
+    - brier: mean over images of the squared error summed over classes (Brier 1950: 0 to 2).
+    - ece: mean over CALIBRATION_BINS bins of |accuracy - confidence|, weighted by the images in each; the confidence
+      is the largest probability, and the bins hold equal numbers of images when each counts once (images of equal
+      confidence share a bin). The bins do not move with the weights.
+
+    Args:
+        labels: int [N], positions in `classes`.
+        probabilities: float [N, C].
+        weights: how often each image counts, [R, N], not negative. Memory: about five float64 arrays of this shape.
+        classes: the names behind the columns.
+
+    Raises:
+        ValueError: the shapes disagree, there are no images, a label is not a position in `classes`, or a
+            probability is not in [0, 1].
+    """
+    labels, probabilities = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
+    weights = np.asarray(weights, dtype=np.float64)
+    _check(labels, probabilities, weights, len(classes))
+    predicted = probabilities.argmax(axis=1)
+    total = weights.sum(axis=1)
+
+    confusion = _weighted_confusion(labels, predicted, weights, len(classes))
+    hits = np.einsum("rcc->rc", confusion)
+    truth, called = confusion.sum(axis=2), confusion.sum(axis=1)
+    present = truth > 0
+    recall = _ratio(hits, truth)
+    f1 = _ratio(2 * hits, truth + called)
+    auc = np.stack([_auc(labels == k, probabilities[:, k], weights) for k in range(len(classes))], axis=1)
+
+    per_image = np.column_stack(_losses(labels, probabilities))
+    gaps = _calibration_gaps(labels == predicted, probabilities.max(axis=1))
+    losses = _ratio(weights @ per_image, total[:, None])
+    return {
+        "balanced_accuracy": _mean(recall, present),
+        "accuracy": _ratio(hits.sum(axis=1), total),
+        "macro_f1": _mean(f1, present),
+        "weighted_f1": _ratio(np.where(present, truth * f1, 0).sum(axis=1), total),
+        "macro_auc": _mean(auc, ~np.isnan(auc)),
+        "nll": losses[:, 0],
+        "brier": losses[:, 1],
+        "ece": _ratio(np.abs(weights @ gaps).sum(axis=1), total),
+        **{f"recall_{name}": recall[:, k] for k, name in enumerate(classes)},
+    }
+
+
+def _check(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, classes: int) -> None:
+    """Refuse arrays that do not belong together."""
+    if labels.ndim != 1 or len(labels) == 0:
+        raise ValueError(f"labels must be a non-empty [N] array, not of shape {labels.shape}")
+    if probabilities.shape != (len(labels), classes):
+        raise ValueError(f"probabilities must be {(len(labels), classes)}, not {probabilities.shape}")
+    if weights.ndim != 2 or weights.shape[1] != len(labels):
+        raise ValueError(f"weights must be [R, {len(labels)}], not {weights.shape}")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(f"labels must be 0 to {classes - 1}, not {labels.min()} to {labels.max()}")
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError("probabilities must lie in [0, 1]; softmax makes them from logits")
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """`numerator` / `denominator`, NaN where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
+
+
+def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
+    """The mean over the last axis of those `values` that are `counted`; NaN where none is."""
+    return _ratio(np.where(counted, values, 0).sum(axis=-1), counted.sum(axis=-1))
+
+
+def _weighted_confusion(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
+    """The confusion matrix under every weighting, float64 [R, C, C], rows = truth."""
+    indicator = np.zeros((len(labels), classes * classes))
+    indicator[np.arange(len(labels)), labels * classes + predicted] = 1
+    return (weights @ indicator).reshape(-1, classes, classes)
+
+
+def _losses(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The negative log-likelihood and the Brier score of every image, float64 [N] each."""
+    rows = np.arange(len(labels))
+    likelihood = np.maximum(probabilities[rows, labels], np.finfo(np.float64).eps)
+    truth = np.zeros_like(probabilities)
+    truth[rows, labels] = 1
+    return -np.log(likelihood), ((probabilities - truth) ** 2).sum(axis=1)
+
+
+def _calibration_gaps(correct: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """correct - confidence of every image in the column of its bin, 0 elsewhere, float64 [N, CALIBRATION_BINS]."""
+    # Images of equal confidence take the rank of the first of them, so that the bins do not hang on the row order.
+    rank = np.searchsorted(np.sort(confidence), confidence, side="left")
+    gaps = np.zeros((len(confidence), CALIBRATION_BINS))
+    gaps[np.arange(len(confidence)), rank * CALIBRATION_BINS // len(confidence)] = correct - confidence
+    return gaps
+
+
+def _auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The area under the ROC curve under every weighting, float64 [R]; NaN without both kinds of image.
+
+    The area is the chance that a positive image outscores a negative one. Summing each positive's weighted rank among
+    all images counts the pairs of positives too; by symmetry those are half the squared weight of the positives.
+    The rarer kind is the one whose ranks are looked up, which for a seven-class problem saves most of the work.
+    """
+    rarer = positive if 2 * positive.sum() <= len(positive) else ~positive
+    order = np.argsort(scores, kind="stable")
+    ascending = scores[order]
+    cumulative = np.zeros((len(weights), len(scores) + 1))
+    np.cumsum(weights[:, order], axis=1, out=cumulative[:, 1:])
+    below = cumulative[:, np.searchsorted(ascending, scores[rarer], side="left")]
+    below += cumulative[:, np.searchsorted(ascending, scores[rarer], side="right")]
+    rarer_weights = weights[:, rarer]
+    mass = rarer_weights.sum(axis=1)
+    pairs = mass * (cumulative[:, -1] - mass)
+    wins = (np.einsum("rn,rn->r", rarer_weights, below) - mass**2) / 2
+    return _ratio(wins if rarer is positive else pairs - wins, pairs)
