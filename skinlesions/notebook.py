@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,9 +71,17 @@ def _looked_up(values: object, key: str) -> object:
     """The value under the dotted `key` of params.yaml."""
     for part in key.split("."):
         if not isinstance(values, Mapping) or part not in values:
-            raise UserError(f"dvc.yaml tracks {key!r}, which is not in params.yaml")
+            raise UserError(f"params.yaml has no {key!r}, which the stage asks for")
         values = values[part]
     return values
+
+
+def _block(values: object, key: str) -> Mapping[str, Any]:
+    """The block under the dotted `key` of params.yaml."""
+    block = _looked_up(values, key)
+    if not isinstance(block, Mapping):
+        raise UserError(f"{key!r} is not a block of params.yaml, so it has no names")
+    return block
 
 
 def flattened(values: Mapping[str, Any], tracked: Iterable[str]) -> dict[str, Any]:
@@ -333,12 +341,12 @@ def notebook_bytes(notebook: NotebookNode) -> bytes:
     return (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
 
 
-def run(source: Path, target: Path, given: Mapping[str, Any], names: Iterable[str] = ()) -> None:
+def run(source: Path, target: Path, given: Mapping[str, Any], names: Collection[str] = ()) -> None:
     """Execute the notebook `source` and write the result, in stable bytes, to `target`.
 
     Under DVC the parameters are those tracked for the running stage, plus `given`, plus for each block in `names` a
     variable with the names of that block's keys in params.yaml, in the order of that file. By hand they are `given`
-    and `names` alone, and the notebook's defaults decide the rest.
+    and `names` alone, and the notebook's defaults decide the rest. A tracked block in `names` gives nothing but names.
 
     Raises:
         UserError: parameters do not fit, a cell failed, or an input changed meanwhile; `target` is not written then.
@@ -353,9 +361,10 @@ def run(source: Path, target: Path, given: Mapping[str, Any], names: Iterable[st
 
     params.load()
     values = params.read_yaml(paths.PARAMS)
-    tracked = flattened(values, inputs.tracked)
-    parameters = dict(tracked)
-    for name, value in [*given.items(), *((block, list(_looked_up(values, block))) for block in names)]:
+    names = list(names)
+    blocks = [key for key in inputs.tracked if key not in names]
+    parameters = flattened(values, blocks)
+    for name, value in [*given.items(), *((block, list(_block(values, block))) for block in names)]:
         if name in parameters:
             raise UserError(f"the variable {name!r} of {title} is given twice")
         parameters[name] = value
@@ -366,7 +375,7 @@ def run(source: Path, target: Path, given: Mapping[str, Any], names: Iterable[st
     log = paths.LOGS / (target.relative_to(paths.ROOT) if target.is_relative_to(paths.ROOT) else target.name)
     executed = execute(notebook, title, log)
     _refuse_moved(before, fingerprint(watched))
-    if flattened(params.read_yaml(paths.PARAMS), inputs.tracked) != tracked:
+    if flattened(params.read_yaml(paths.PARAMS), keys) != tracked:
         raise UserError(f"parameters of {title} changed in params.yaml while it ran; run it again")
     normalise(executed)
     files.write_bytes(target, notebook_bytes(executed))

@@ -19,7 +19,7 @@ stages:
     matrix: {model: [resnet50, vgg16]}
     cmd: ${python} -m skinlesions.notebook train.ipynb out/${item.model}.ipynb -p model ${item.model} --names backbones
     deps: [train.ipynb, skinlesions, input.csv]
-    params: [train, "models.${item.model}"]
+    params: [train, "models.${item.model}", backbones]
     outs: ["out/${item.model}.ipynb"]
   incomplete:
     cmd: ${python} -m skinlesions.notebook train.ipynb out/incomplete.ipynb -p model resnet50
@@ -233,7 +233,8 @@ def test_an_interrupted_run_leaves_no_kernel(project, number):
         (["input.csv", "o.ipynb"], "input.csv is not a Jupyter notebook"),
         (["rich.ipynb", "o.ipynb", "-p", "seed", "1", "-p", "seed", "2"], "-p seed is given twice"),
         (["rich.ipynb", "o.ipynb", "-p", "seed", "[1"], "not valid YAML"),
-        (["rich.ipynb", "o.ipynb", "--names", "model"], "'model'"),
+        (["rich.ipynb", "o.ipynb", "--names", "model"], "has no 'model'"),
+        (["rich.ipynb", "o.ipynb", "--names", "train.seed"], "'train.seed' is not a block"),
     ],
 )
 def test_a_wrong_command_line_is_explained(project, monkeypatch, capsys, arguments, message):
