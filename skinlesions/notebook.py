@@ -361,7 +361,6 @@ def run(source: Path, target: Path, given: Mapping[str, Any], names: Collection[
 
     params.load()
     values = params.read_yaml(paths.PARAMS)
-    names = list(names)
     blocks = [key for key in inputs.tracked if key not in names]
     parameters = flattened(values, blocks)
     for name, value in [*given.items(), *((block, list(_block(values, block))) for block in names)]:
@@ -375,7 +374,7 @@ def run(source: Path, target: Path, given: Mapping[str, Any], names: Collection[
     log = paths.LOGS / (target.relative_to(paths.ROOT) if target.is_relative_to(paths.ROOT) else target.name)
     executed = execute(notebook, title, log)
     _refuse_moved(before, fingerprint(watched))
-    if flattened(params.read_yaml(paths.PARAMS), keys) != tracked:
+    if flattened(params.read_yaml(paths.PARAMS), blocks) != flattened(values, blocks):
         raise UserError(f"parameters of {title} changed in params.yaml while it ran; run it again")
     normalise(executed)
     files.write_bytes(target, notebook_bytes(executed))
