@@ -43,8 +43,7 @@ def extract(
     rows.touch()
     bytes_per_batch = batch_size * width * np.dtype("float16").itemsize
     done = rows.stat().st_size // bytes_per_batch * batch_size
-    progress = Progress(extractor.name, count, "images", done)
-    with rows.open("r+b") as stream:
+    with rows.open("r+b") as stream, Progress(extractor.name, count, "images", done) as progress:
         stream.truncate(done // batch_size * bytes_per_batch)  # a batch cut short by a kill is computed again
         stream.seek(0, 2)
         for start in range(done, count, batch_size):
@@ -62,6 +61,6 @@ def extract(
                 )
             stream.write(halves.tobytes())
             stream.flush()
-            progress.advance_to(start + len(halves))
+            progress.advance(len(halves))
     files.write_array(target, np.fromfile(rows, "float16").reshape(count, width))
     shutil.rmtree(partial)

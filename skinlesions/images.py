@@ -72,18 +72,18 @@ def prepare(sources: Sequence[Path], target: Path, size: int, how: str, workers:
     Raises:
         UserError: a file is absent or does not decode.
     """
-    progress = Progress("prepare", len(sources), "images")
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(sources), size, size, 3)}
     with (
         files.replacing(target) as temporary,
         temporary.open("wb") as stream,
         ThreadPoolExecutor(workers or (os.cpu_count() or 1) + 1) as pool,
+        Progress("prepare", len(sources), "images") as progress,
     ):
         np.lib.format.write_array_header_1_0(stream, header)
         for start in range(0, len(sources), CHUNK):
             for image in pool.map(lambda path: read(path, size, how), sources[start : start + CHUNK]):
                 stream.write(image.tobytes())
-            progress.advance_to(min(start + CHUNK, len(sources)))
+                progress.advance()
 
 
 def centre_crop(images: np.ndarray, size: int) -> np.ndarray:
