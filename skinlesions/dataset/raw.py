@@ -3,9 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import pandas as pd
 
 from skinlesions import files
 from skinlesions.dataset.checks import check_image, raise_faults
+from skinlesions.dataset.parallel import in_order
 from skinlesions.progress import Progress
 
 MANIFEST_COLUMNS = ("image_id", "sha256", "bytes", "width", "height")
@@ -46,27 +45,23 @@ def write_raw(
     rows: list[tuple[str, str, int, int, int]] = []
     faults: list[str] = []
 
-    def check_and_write(image_id: str, content: bytes) -> tuple[str, str, int, int, int]:
-        width, height = check_image(content)
+    def check_and_write(image: tuple[str, str, bytes]) -> tuple[str, str, int, int, int] | str:
+        """The row of the manifest, or what is wrong with the image."""
+        image_id, name, content = image
+        try:
+            width, height = check_image(content)
+        except ValueError as error:
+            return f"{name} {error}; replace it with the published file"
         (folder / f"{image_id}.jpg").write_bytes(content)
         return image_id, hashlib.sha256(content).hexdigest(), len(content), width, height
 
-    def collect(name: str, future: Future) -> None:
-        try:
-            rows.append(future.result())
-        except ValueError as error:
-            faults.append(f"{name} {error}; replace it with the published file")
-        progress.advance()
-
-    workers = os.cpu_count() or 1
-    waiting: deque[tuple[str, Future]] = deque()
-    with ThreadPoolExecutor(workers) as pool, Progress("data", len(metadata)) as progress:
-        for image_id, name, content in images:
-            waiting.append((name, pool.submit(check_and_write, image_id, content)))
-            if len(waiting) > 4 * workers:
-                collect(*waiting.popleft())
-        while waiting:
-            collect(*waiting.popleft())
+    with Progress("data", len(metadata)) as progress:
+        for result in in_order(check_and_write, images):
+            if isinstance(result, str):
+                faults.append(result)
+            else:
+                rows.append(result)
+            progress.advance()
     raise_faults("images", faults)
 
     manifest = pd.DataFrame(sorted(rows), columns=list(MANIFEST_COLUMNS))

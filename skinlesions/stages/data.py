@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from skinlesions import files, params, paths
-from skinlesions.dataset import ham10000
+from skinlesions.dataset import ham10000, sample
 from skinlesions.dataset.checks import check_names
 from skinlesions.dataset.raw import write_raw
 from skinlesions.errors import UserError, run_main
@@ -34,12 +34,21 @@ def from_folder(folder: Path, origin: str) -> None:
     write_raw(paths.RAW, paths.PARTIAL / "raw", metadata, contents, source)
 
 
+def from_sample(images: int, seed: int) -> None:
+    """Draw the synthetic sample into data/raw."""
+    metadata = sample.metadata(images, seed)
+    source = {"source": "sample", "origin": f"drawn by the project, seed {seed}", "files": [], "note": sample.NOTE}
+    contents = ((image_id, image_id, content) for image_id, content in sample.images(metadata, seed))
+    write_raw(paths.RAW, paths.PARTIAL / "raw", metadata, contents, source)
+
+
 def main() -> None:
     """Write data/raw as params.yaml says."""
     parameters = params.load().data
     folder = parameters.folder or os.environ.get(FOLDER_VARIABLE)
     if parameters.source == "sample":
-        raise UserError("the sample is not there yet")
+        from_sample(parameters.sample_images, parameters.sample_seed)
+        return
     if not folder:
         raise UserError("set HAM10000_DIR")
     from_folder(paths.ROOT / Path(folder).expanduser(), "a local folder")
