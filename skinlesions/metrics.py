@@ -74,7 +74,8 @@ def weighted_summary(
     Args:
         labels: int [N], positions in `classes`.
         probabilities: float [N, C].
-        weights: how often each image counts, [R, N], not negative. Memory: about five float64 arrays of this shape.
+        weights: how often each image counts, [R, N], not negative; whole or not. Memory: about four float64 arrays of
+            this shape.
         classes: the names behind the columns.
 
     Raises:
@@ -82,7 +83,7 @@ def weighted_summary(
             probability is not in [0, 1].
     """
     labels, probabilities = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
-    weights = np.asarray(weights, dtype=np.float64)
+    counts, weights = np.asarray(weights), np.asarray(weights, dtype=np.float64)
     _check(labels, probabilities, weights, len(classes))
     predicted = probabilities.argmax(axis=1)
     total = weights.sum(axis=1)
@@ -93,7 +94,7 @@ def weighted_summary(
     present = truth > 0
     recall = _ratio(hits, truth)
     f1 = _ratio(2 * hits, truth + called)
-    auc = np.stack([_auc(labels == k, probabilities[:, k], weights) for k in range(len(classes))], axis=1)
+    auc = np.stack([_auc(labels == k, probabilities[:, k], counts) for k in range(len(classes))], axis=1)
 
     per_image = np.column_stack(_losses(labels, probabilities))
     gaps = _calibration_gaps(labels == predicted, probabilities.max(axis=1))
@@ -166,18 +167,20 @@ def _auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.nd
 
     The area is the chance that a positive image outscores a negative one. Summing each positive's weighted rank among
     all images counts the pairs of positives too; by symmetry those are half the squared weight of the positives.
-    The rarer kind is the one whose ranks are looked up, which for a seven-class problem saves most of the work.
+    The rarer kind is the one whose ranks are looked up, which for a seven-class problem saves most of the work; so do
+    whole numbers for weights, which are summed as such.
     """
     positives_are_rarer = 2 * positive.sum() <= len(positive)
     rarer = np.flatnonzero(positive if positives_are_rarer else ~positive)
     order = np.argsort(scores, kind="stable")
     ascending = scores[order]
-    cumulative = np.zeros((len(weights), len(scores) + 1))
+    dtype = np.int64 if weights.dtype.kind in "iu" else np.float64
+    cumulative = np.zeros((len(weights), len(scores) + 1), dtype=dtype)
     # np.take, because weights[:, order] gives a transposed array in memory and makes all of this five times slower.
-    np.cumsum(np.take(weights, order, axis=1), axis=1, out=cumulative[:, 1:])
+    np.cumsum(np.take(weights, order, axis=1), axis=1, dtype=dtype, out=cumulative[:, 1:])
     below = np.take(cumulative, np.searchsorted(ascending, scores[rarer], side="left"), axis=1)
     below += np.take(cumulative, np.searchsorted(ascending, scores[rarer], side="right"), axis=1)
-    rarer_weights = np.take(weights, rarer, axis=1)
+    rarer_weights = np.take(weights, rarer, axis=1).astype(dtype)
     mass = rarer_weights.sum(axis=1)
     pairs = mass * (cumulative[:, -1] - mass)
     wins = (np.einsum("rn,rn->r", rarer_weights, below) - mass**2) / 2
