@@ -86,6 +86,22 @@ def prepare(sources: Sequence[Path], target: Path, size: int, how: str, workers:
                 progress.advance()
 
 
+def scaled_down(source: Path, size: int) -> np.ndarray:
+    """The images of `source` averaged down to uint8 [N, size, size, 3].
+
+    Args:
+        source: a .npy file of uint8 [N, H, H, 3]; read chunk by chunk.
+    """
+    count = len(files.read_array(source, memory_map=True))
+    small = np.empty((count, size, size, 3), "uint8")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, count, CHUNK):
+            chunk = files.read_rows(source, start, start + CHUNK)
+            resized = pool.map(lambda image: Image.fromarray(image).resize((size, size), Image.Resampling.BOX), chunk)
+            small[start : start + CHUNK] = [np.asarray(image) for image in resized]
+    return small
+
+
 def centre_crop(images: np.ndarray, size: int) -> np.ndarray:
     """The central [size, size] part of uint8 [N, H, W, 3], a view.
 

@@ -109,13 +109,13 @@ class Balance(Head):
 class Model(Head):
     """One model of the comparison."""
 
-    input: Annotated[str, StringConstraints(pattern=r"^(features/[a-z][a-z0-9_]*\.npy|prepared/images\.npy)$")]
+    inputs: Annotated[str, StringConstraints(pattern=r"^(features/[a-z][a-z0-9_]*\.npy|prepared/images\.npy)$")]
     image_size: int = Field(ge=32, le=1024)
 
     @property
     def backbone(self) -> str | None:
         """The backbone whose features the head reads; None for a network trained from scratch."""
-        return Path(self.input).stem if self.input.startswith("features/") else None
+        return Path(self.inputs).stem if self.inputs.startswith("features/") else None
 
 
 class Train(Block):
@@ -156,7 +156,7 @@ class Params(Block):
             raise ValueError(f"balance.backbone: {self.balance.backbone!r} is not under backbones ({known})")
         for name, model in self.models.items():
             if model.backbone is not None and model.backbone not in self.backbones:
-                raise ValueError(f"models.{name}.input: {model.backbone!r} is not under backbones ({known})")
+                raise ValueError(f"models.{name}.inputs: {model.backbone!r} is not under backbones ({known})")
         for name, backbone in self.backbones.items():
             if backbone.image_size > self.prepare.size:
                 raise ValueError(

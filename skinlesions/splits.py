@@ -1,0 +1,84 @@
+"""Lesion-grouped, stratified folds.
+
+HAM10000 shows many lesions on several images. A split by image puts views of one lesion on both sides and measures
+memory; here all images of a lesion share a fold.
+"""
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
+
+from skinlesions.dataset import schema
+from skinlesions.errors import UserError
+
+
+def make_folds(index: pd.DataFrame, folds: int, seed: int) -> pd.DataFrame:
+    """Deal the lesions of `index` to folds so that every fold has about the same share of each class.
+
+    Args:
+        index: image_id, lesion_id and dx of every image.
+
+    Returns:
+        image_id, group (the lesion) and fold (0 to folds - 1), in the order of `index`.
+
+    Raises:
+        UserError: a class has fewer lesions than there are folds.
+    """
+    lesions = index.drop_duplicates("lesion_id")["dx"].value_counts()
+    for name in schema.CLASSES:
+        if lesions.get(name, 0) < folds:
+            raise UserError(
+                f"class {name} has {lesions.get(name, 0)} lesions, too few for {folds} folds; "
+                "set split.folds lower or use more images"
+            )
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    fold = np.empty(len(index), "int64")
+    for number, (_, test) in enumerate(splitter.split(index, index["dx"], index["lesion_id"])):
+        fold[test] = number
+    table = pd.DataFrame({"image_id": index["image_id"], "group": index["lesion_id"], "fold": fold})
+    check_folds(table, index["dx"])
+    return table
+
+
+def check_folds(folds: pd.DataFrame, dx: pd.Series, tolerance: float = 0.5) -> None:
+    """Refuse folds that could not give an honest result.
+
+    Args:
+        folds: image_id, group, fold.
+        dx: the diagnosis of every row of `folds`.
+        tolerance: by which share of a class's mean number of images a fold may differ from it.
+
+    Raises:
+        UserError: a group is in two folds, a fold lacks a class, or the classes are spread unevenly.
+    """
+    spread = folds.groupby("group")["fold"].nunique()
+    if (spread > 1).any():
+        raise UserError(f"lesion {spread.idxmax()} is in {spread.max()} folds; make the folds again")
+    counts = pd.crosstab(folds["fold"].to_numpy(), dx.to_numpy())
+    expected = counts.mean()
+    uneven = (counts - expected).abs() > np.maximum(tolerance * expected, 3)
+    for name in counts:
+        if (counts[name] == 0).any():
+            raise UserError(f"fold {counts[name].idxmin()} has no image of class {name}; try another split.seed")
+        if uneven[name].any():
+            fold = uneven[name].idxmax()
+            raise UserError(
+                f"fold {fold} has {counts.loc[fold, name]} images of class {name}, {expected[name]:.0f} expected; "
+                "try another split.seed"
+            )
+
+
+def roles(fold: np.ndarray, number: int, folds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The row numbers for training, validation and test of model `number`.
+
+    Test is fold `number`, validation the next one, training the rest: every image is tested once and validates once.
+
+    Args:
+        fold: int [N], the fold of every image.
+    """
+    validation = (number + 1) % folds
+    return (
+        np.flatnonzero((fold != number) & (fold != validation)),
+        np.flatnonzero(fold == validation),
+        np.flatnonzero(fold == number),
+    )

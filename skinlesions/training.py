@@ -1,0 +1,295 @@
+"""Training on lesion-grouped folds: every image is scored by a network that never saw its lesion.
+
+Model k is tested on fold k, validated on fold k + 1 (learning rate, early stopping, choice of the epoch) and trained
+on the rest. A finished fold is kept under data/partial/ until the whole model is done: an interrupted run goes on
+from there.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from keras import ops
+
+from skinlesions import balancing, files, images, metrics, splits
+from skinlesions.dataset.schema import CLASSES, LOGIT_COLUMNS
+from skinlesions.models import heads
+
+# Images per step when a network only predicts.
+PREDICTION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How one model is built and trained; the names are those of params.yaml."""
+
+    hidden_units: int
+    dropout: float
+    l2: float
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    patience: int
+    reduce_patience: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the training of one model on all folds gives.
+
+    Attributes:
+        logits_test: float32 [N, 7], row i from the network whose test fold has image i.
+        logits_validation: float32 [N, 7], row i from the network whose validation fold has image i.
+        history: fold, epoch, learning_rate, loss, val_loss, val_accuracy, val_balanced_accuracy, chosen (the epoch
+            whose weights are kept).
+    """
+
+    logits_test: np.ndarray
+    logits_validation: np.ndarray
+    history: pd.DataFrame
+
+
+@keras.saving.register_keras_serializable("skinlesions")
+class BalancedCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of logits + offset, with the focal factor (1 - p)^gamma; class weights come as sample weights.
+
+    Sources: offset, Menon et al. 2021, eq. 10; focal factor, Lin et al. 2017, eq. 4. Both zero: plain cross-entropy.
+    """
+
+    def __init__(self, offset: np.ndarray, gamma: float, name: str = "balanced_cross_entropy") -> None:
+        super().__init__(name=name)
+        self.offset = np.asarray(offset, "float32")
+        self.gamma = gamma
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        """The loss of every image [n]; `y_true` one-hot [n, 7], `y_pred` logits [n, 7]."""
+        log_probability = ops.sum(y_true * ops.log_softmax(y_pred + self.offset), axis=-1)
+        if self.gamma == 0:
+            return -log_probability
+        # 1 - p loses its sign to rounding when p is 1; the power of a negative number would be NaN.
+        return -log_probability * ops.maximum(1 - ops.exp(log_probability), 0) ** self.gamma
+
+
+class ValidationScore(keras.callbacks.Callback):
+    """After every epoch: the scores of the validation images, for the other callbacks, the history and the terminal."""
+
+    def __init__(self, name: str, inputs: np.ndarray, labels: np.ndarray) -> None:
+        super().__init__()
+        self.name, self.inputs, self.labels = name, inputs, labels
+        self.rows: list[dict[str, float]] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Score, note and print."""
+        scores = metrics.summary(self.labels, metrics.softmax(predict(self.model, self.inputs)))
+        logs["val_loss"], logs["val_accuracy"] = scores["nll"], scores["accuracy"]
+        logs["val_balanced_accuracy"] = scores["balanced_accuracy"]
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        names = ("loss", "val_loss", "val_accuracy", "val_balanced_accuracy")
+        self.rows.append({"epoch": epoch + 1, "learning_rate": rate, **{name: float(logs[name]) for name in names}})
+        print(
+            f"{self.name}, epoch {epoch + 1}: loss {logs['loss']:.4f}, "
+            f"validation balanced accuracy {scores['balanced_accuracy']:.4f}, learning rate {rate:.2g}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def make_deterministic(seed: int, deterministic: bool) -> None:
+    """Seed everything random; if `deterministic`, also make the operations of TensorFlow repeat bit by bit.
+
+    The latter switches XLA off and cannot be undone in this process.
+    """
+    keras.utils.set_random_seed(seed)
+    if deterministic and keras.backend.backend() == "tensorflow":
+        import tensorflow
+
+        tensorflow.config.experimental.enable_op_determinism()
+
+
+def load_inputs(path: Path, image_size: int) -> np.ndarray:
+    """What a model reads: frozen features [N, D], or images scaled down to [N, image_size, image_size, 3].
+
+    Args:
+        path: a .npy file of float16 features or of uint8 images.
+    """
+    array = files.read_array(path, memory_map=True)
+    if array.ndim == 2:
+        return np.array(array)
+    return images.scaled_down(path, image_size)
+
+
+def predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """The logits, float32 [n, 7], of `inputs` [n, ...]."""
+    parts = [
+        np.asarray(network.predict_on_batch(inputs[start : start + PREDICTION_BATCH]))
+        for start in range(0, len(inputs), PREDICTION_BATCH)
+    ]
+    return np.concatenate(parts)
+
+
+def build_head(settings: Settings) -> Callable[[np.ndarray], keras.Model]:
+    """A builder of the head of `settings`, called with the training features of a fold."""
+    return lambda features: heads.head(features, settings.hidden_units, settings.dropout, settings.l2)
+
+
+def build_baseline_cnn(settings: Settings, augmented: str) -> Callable[[np.ndarray], keras.Model]:
+    """A builder of the baseline CNN of `settings`, called with the training images of a fold."""
+    return lambda pixels: heads.baseline_cnn(
+        pixels.shape[1], settings.hidden_units, settings.dropout, settings.l2, augmented
+    )
+
+
+def fit(
+    network: keras.Model,
+    training: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    settings: Settings,
+    plan: balancing.Plan,
+    *,
+    seed: int,
+    name: str,
+) -> pd.DataFrame:
+    """Train `network`, leave in it the weights of the epoch with the best validation balanced accuracy.
+
+    Args:
+        training: inputs [n, ...] and labels int [n].
+        validation: the same of the validation fold.
+        plan: what is done against class imbalance.
+        name: what the progress lines call it.
+
+    Returns:
+        The history, one row per epoch: epoch, learning_rate, loss, val_loss, val_accuracy, val_balanced_accuracy,
+        chosen.
+    """
+    inputs, labels = training
+    class_counts = balancing.counts(labels)
+    seen = balancing.sample(plan, labels, seed)
+    score = ValidationScore(name, *validation)
+    watched = {"monitor": "val_balanced_accuracy", "mode": "max"}
+    network.compile(
+        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        loss=BalancedCrossEntropy(balancing.logit_offset(plan, class_counts), plan.gamma),
+    )
+    network.fit(
+        inputs[seen],
+        np.eye(len(CLASSES), dtype="float32")[labels[seen]],
+        sample_weight=balancing.class_weights(plan, class_counts)[labels[seen]].astype("float32"),
+        batch_size=settings.batch_size,
+        epochs=settings.epochs,
+        verbose=0,
+        callbacks=[
+            score,
+            keras.callbacks.ReduceLROnPlateau(**watched, factor=0.5, patience=settings.reduce_patience),
+            keras.callbacks.EarlyStopping(**watched, patience=settings.patience, restore_best_weights=True),
+        ],
+    )
+    history = pd.DataFrame(score.rows)
+    return history.assign(chosen=history.index == history["val_balanced_accuracy"].idxmax())
+
+
+def cross_validate(
+    build: Callable[[np.ndarray], keras.Model],
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    fold: np.ndarray,
+    settings: Settings,
+    plan: balancing.Plan,
+    *,
+    seed: int,
+    name: str,
+    weights_folder: Path | None = None,
+    partial: Path | None = None,
+    key: dict[str, object] | None = None,
+) -> Result:
+    """Train one model per fold and score every image with the network that never saw its lesion.
+
+    Args:
+        build: makes a fresh network, given the training inputs of a fold.
+        inputs: [N, ...], what the network reads.
+        labels: int [N].
+        fold: int [N], 0 to K - 1.
+        weights_folder: where each network's weights go, as fold_K.weights.h5; None: they are not kept.
+        partial: a folder for finished folds; None: an interrupted run begins anew.
+        key: what the result depends on beside the arguments; finished folds with another key are discarded.
+    """
+    folds = int(fold.max()) + 1
+    logits_test = np.zeros((len(labels), len(CLASSES)), "float32")
+    logits_validation = np.zeros_like(logits_test)
+    histories = []
+    if partial is not None:
+        _keep_only_matching(partial, {"key": key, "settings": asdict(settings), "plan": asdict(plan), "seed": seed})
+    for number in range(folds):
+        training, validation, test = splits.roles(fold, number, folds)
+        finished = None if partial is None else partial / f"fold_{number}"
+        if finished is not None and (finished / "history.csv").exists():
+            print(f"{name}, fold {number + 1} of {folds}: finished by an earlier run", file=sys.stderr, flush=True)
+        else:
+            keras.utils.set_random_seed(seed + number)
+            keras.backend.clear_session()
+            network = build(inputs[training])
+            history = fit(
+                network,
+                (inputs[training], labels[training]),
+                (inputs[validation], labels[validation]),
+                settings,
+                plan,
+                seed=seed + number,
+                name=f"{name}, fold {number + 1} of {folds}",
+            )
+            logits = {"validation": predict(network, inputs[validation]), "test": predict(network, inputs[test])}
+            if finished is not None:
+                finished.mkdir(parents=True, exist_ok=True)
+                network.save_weights(finished / "network.weights.h5")
+                for part, values in logits.items():
+                    files.write_array(finished / f"{part}.npy", values)
+                files.write_csv(finished / "history.csv", history)  # last: its presence says that the fold is done
+        if finished is not None:
+            logits = {part: files.read_array(finished / f"{part}.npy") for part in ("validation", "test")}
+            history = pd.read_csv(finished / "history.csv")
+        logits_validation[validation], logits_test[test] = logits["validation"], logits["test"]
+        histories.append(history.assign(fold=number))
+    if weights_folder is not None and partial is not None:
+        weights_folder.mkdir(parents=True, exist_ok=True)
+        for number in range(folds):
+            source = partial / f"fold_{number}" / "network.weights.h5"
+            shutil.copyfile(source, weights_folder / f"fold_{number}.weights.h5")
+    history = pd.concat(histories, ignore_index=True)
+    return Result(logits_test, logits_validation, history[["fold", *history.columns.drop("fold")]])
+
+
+def _keep_only_matching(partial: Path, key: dict[str, object]) -> None:
+    """Empty the folder `partial` unless it was written under `key`."""
+    key_file = partial / "key.json"
+    if not (key_file.exists() and files.read_json(key_file) == key):
+        shutil.rmtree(partial, ignore_errors=True)
+        files.write_json(key_file, key)
+
+
+def predictions_table(index: pd.DataFrame, folds: pd.DataFrame, result: Result) -> pd.DataFrame:
+    """The predictions of a model in the form of predictions.csv.
+
+    Args:
+        index: image_id, lesion_id and dx of every image.
+        folds: image_id, group and fold, in the order of `index`.
+
+    Raises:
+        ValueError: `folds` and `index` do not have the same images in the same order.
+    """
+    if list(index["image_id"]) != list(folds["image_id"]):
+        raise ValueError("folds.csv and index.csv do not have the same images in the same order")
+    count = folds["fold"].max() + 1
+    parts = []
+    for split, logits, fold in (
+        ("test", result.logits_test, folds["fold"]),
+        ("val", result.logits_validation, (folds["fold"] - 1) % count),
+    ):
+        part = index[["image_id", "lesion_id", "dx"]].assign(group=folds["group"], fold=fold, split=split)
+        part[list(LOGIT_COLUMNS)] = logits
+        parts.append(part)
+    columns = ["image_id", "lesion_id", "group", "dx", "fold", "split", *LOGIT_COLUMNS]
+    return pd.concat(parts, ignore_index=True)[columns].sort_values(["split", "image_id"], ignore_index=True)
