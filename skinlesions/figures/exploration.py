@@ -80,6 +80,7 @@ def images_per_lesion(sizes: pd.DataFrame, mates: pd.DataFrame) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
     bars = left.bar(sizes.index.astype(str), sizes["lesions"], color=MUTED)
     left.bar_label(bars, [f"{count:,}" for count in sizes["lesions"]], padding=2, fontsize=8)
+    left.set_ylim(0, 1.1 * sizes["lesions"].max())
     left.yaxis.set_major_formatter("{x:,.0f}")
     left.set_xlabel("images of the lesion")
     left.set_ylabel("lesions")
@@ -94,7 +95,7 @@ def images_per_lesion(sizes: pd.DataFrame, mates: pd.DataFrame) -> Figure:
     right.bar_label(bars, [f"{share:.0%}" for share in mates["share"].fillna(0)], padding=3, fontsize=8)
     right.set_xlim(0, 100)
     right.set_xlabel("images with lesion-mates, %")
-    right.set_title("Share that a split by image can leak", loc="left")
+    right.set_title("What a split by image could leak", loc="left")
     return figure
 
 
