@@ -1,0 +1,74 @@
+"""Gathers what the stages left in data/ into the folder that is published."""
+
+import os
+import shutil
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from skinlesions import files, notebook, paths, predictions
+from skinlesions.errors import UserError
+from skinlesions.params import Params
+from skinlesions.report import provenance, site
+from skinlesions.report.chapters import Chapter, chapters
+
+SAMPLE_NOTICE_ID = "synthetic-images"
+
+
+def publish(data: Path, target: Path, parameters: Params) -> None:
+    """Write the report of the results in `data` to `target`, whole or not at all; the same results, the same bytes.
+
+    Args:
+        data: the folder with one folder per stage.
+        target: replaced if it exists.
+        parameters: those of the run; they say which models and backbones belong to it.
+
+    Raises:
+        UserError: a stage's output is absent or not what it should be.
+    """
+    partial = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        _write(data, partial, parameters)
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(data: Path, target: Path, parameters: Params) -> None:
+    """Write everything into the empty folder `target`."""
+    models = list(parameters.models)
+    record = provenance.collect(data, parameters)
+    is_sample = record["data"]["source"] == "sample"
+    notice = record["data"]["note"] or ("Synthetic sample: the numbers mean nothing." if is_sample else "")
+    metrics = {"compare": files.read_json(_existing(data / "compare" / "metrics.json")), "train": {}}
+    documents: list[tuple[Chapter, NotebookNode]] = []
+
+    for chapter in chapters(models):
+        source = data / chapter.folder
+        document = notebook.read(_existing(source / f"{chapter.source}.ipynb"))
+        if notice:
+            cell = nbformat.v4.new_markdown_cell(f"> **{notice}**", id=SAMPLE_NOTICE_ID)
+            document.cells.insert(0, cell)
+        files.write_bytes(target / "notebooks" / f"{chapter.page}.ipynb", notebook.notebook_bytes(document))
+        documents.append((chapter, document))
+        for kind, suffixes in (("figures", (".png", ".svg")), ("tables", (".csv",))):
+            for path in sorted((source / kind).glob("*")):
+                if path.suffix in suffixes:
+                    files.write_bytes(target / kind / chapter.folder / path.name, path.read_bytes())
+    for model in models:
+        folder = data / "train" / model
+        predictions.write(target / "predictions" / f"{model}.csv.gz", predictions.read(folder / "predictions.csv"))
+        metrics["train"][model] = files.read_json(_existing(folder / "metrics.json"))
+    files.write_json(target / "metrics.json", metrics)
+    files.write_json(target / "provenance.json", record)
+    site.write(target, documents, parameters, record, notice)
+
+
+def _existing(path: Path) -> Path:
+    """`path`, which a stage before this one should have written."""
+    if not path.exists():
+        raise UserError(f"{paths.relative(path)} does not exist; `dvc repro` makes what the report needs")
+    return path

@@ -1,0 +1,78 @@
+"""The result table as readers see it, on the first page and in the README."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from skinlesions.comparison import ALWAYS_NV, ENSEMBLE
+from skinlesions.errors import UserError
+from skinlesions.paths import relative
+
+# The figure and tables of notebook 04 on which the report opens.
+FIGURE = "comparison"
+COMPARISON = "comparison.csv"
+RECALLS = "recalls.csv"
+
+_METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "macro_auc": "Macro AUC"}
+_NAMES = {ENSEMBLE: "Ensemble of all", ALWAYS_NV: "Always “nevus”"}
+_ABSENT = "–"
+
+
+def read(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The table `name` of the comparison, from data/compare/tables or reports/tables/compare.
+
+    Raises:
+        UserError: the file is absent or lacks one of `columns`.
+    """
+    path = folder / name
+    try:
+        table = pd.read_csv(path, dtype={"model": str})
+    except (OSError, ValueError) as error:
+        raise UserError(f"{relative(path)} cannot be read: {error}. `dvc repro` makes it.") from None
+    if missing := [column for column in columns if column not in table.columns]:
+        raise UserError(f"{relative(path)} has no column {missing[0]!r}; `dvc repro --force compare` makes it anew")
+    return table
+
+
+def headline(folder: Path, confidence: float) -> pd.DataFrame:
+    """The main comparison as text: a row per model, best first, the headers as column names.
+
+    Args:
+        folder: with the tables of notebook 04.
+        confidence: of the intervals in them, for the header.
+
+    Raises:
+        UserError: a table is absent or lacks a column.
+    """
+    balanced = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high")
+    comparison = read(folder, COMPARISON, ("model", *balanced, *_METRICS))
+    recalls = read(folder, RECALLS, ("model", "dx", "recall"))
+    melanoma = recalls[recalls["dx"] == "mel"].set_index("model")["recall"]
+    return pd.DataFrame(
+        {
+            "Model": [display_name(name) for name in comparison["model"]],
+            f"Balanced accuracy ({confidence:.0%} interval)".replace("%", " %"): [
+                f"{value:.3f} ({low:.3f}–{high:.3f})"
+                for value, low, high in comparison[list(balanced)].itertuples(index=False)
+            ],
+        }
+        | {title: [_number(value) for value in comparison[metric]] for metric, title in _METRICS.items()}
+        | {"Melanoma recall": [_number(melanoma.get(name)) for name in comparison["model"]]}
+    )
+
+
+def best(folder: Path) -> str:
+    """The single model with the best balanced accuracy."""
+    comparison = read(folder, COMPARISON, ("model", "balanced_accuracy"))
+    single = comparison[~comparison["model"].isin([ENSEMBLE, ALWAYS_NV])]
+    return str(single.sort_values("balanced_accuracy", ascending=False, kind="stable")["model"].iloc[0])
+
+
+def display_name(model: str) -> str:
+    """`model` as a reader sees it."""
+    return _NAMES.get(model, model)
+
+
+def _number(value: float | None) -> str:
+    """`value` with three decimals, a dash where there is none."""
+    return _ABSENT if value is None or pd.isna(value) else f"{value:.3f}"

@@ -1,0 +1,15 @@
+"""Stage `report`: the published report, from what the stages before it left in data/."""
+
+from skinlesions import params, paths
+from skinlesions.errors import run_main
+from skinlesions.report.publication import publish
+
+
+def main() -> None:
+    """Write reports/."""
+    publish(paths.DATA, paths.REPORTS, params.load())
+    print(f"report: open {paths.relative(paths.REPORTS / 'index.html')}", flush=True)
+
+
+if __name__ == "__main__":
+    run_main(main)
