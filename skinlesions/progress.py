@@ -50,7 +50,9 @@ class Progress:
         speed = (self.done - self._first) / max(self._written - self._started, 1e-9)
         share = f"{100 * self.done // self.total}%" if self.total else "100%"
         if self.unit == "bytes":
-            text = f"{self.label}: {self.done / 1e6:,.1f} of {self.total / 1e6:,.1f} MB ({share}), {speed / 1e6:.2f} MB/s"
+            text = (
+                f"{self.label}: {self.done / 1e6:,.1f} of {self.total / 1e6:,.1f} MB ({share}), {speed / 1e6:.2f} MB/s"
+            )
         else:
             text = f"{self.label}: {self.done:,} of {self.total:,} {self.unit} ({share}), {speed:,.0f}/s"
         if self._terminal:

@@ -86,13 +86,12 @@ def find(folder: Path) -> Layout:
     archives: dict[str, Path] = {}
     part_folders: dict[str, list[Path]] = {"1": [], "2": []}
     for directory, names in _walk(folder):
-        part = PART_NAME.fullmatch(directory.name)
-        if part and part[2] is None and _has_image(directory, names):
-            part_folders[part[1]].append(directory)
-        # Kaggle's archive unpacks to a part folder within a part folder.
-        elif (parent := PART_NAME.fullmatch(directory.parent.name)) and directory != folder and parent[2] is None:
-            if _has_image(directory, names):
-                part_folders[parent[1]].append(directory)
+        # Kaggle's archive may unpack to a part folder within a part folder, so the parent's name counts too.
+        for step in reversed(directory.relative_to(folder).parts[-2:]):
+            part = PART_NAME.fullmatch(step)
+            if part and not part[2] and any(IMAGE_NAME.fullmatch(name) for name in names):
+                part_folders[part[1]].append(directory)
+                break
         metadata += [directory / name for name in names if METADATA_NAME.fullmatch(name)]
         for name in names:
             part = PART_NAME.fullmatch(name)
@@ -115,7 +114,7 @@ def find(folder: Path) -> Layout:
         missing = sorted({"1", "2"} - set(archives) - set(chosen))
         if missing:
             raise UserError(f"{shown}: part {missing[0]} of the images is missing. {LAYOUTS}")
-        return Layout(table, tuple(archives[part] for part in sorted(archives)), tuple(chosen[part] for part in sorted(chosen)))
+        return Layout(table, tuple(path for _, path in sorted(archives.items())), tuple(chosen.values()))
 
     for candidate in (table.parent, folder, table.parent / "images", folder / "images"):
         if candidate.is_dir() and any(_image_names(candidate)):
@@ -131,10 +130,6 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
             name for name in subdirectories if not name.startswith((".", "__")) and depth < SEARCH_DEPTH
         )
         yield Path(directory), sorted(names)
-
-
-def _has_image(directory: Path, names: list[str]) -> bool:
-    return any(IMAGE_NAME.fullmatch(name) for name in names)
 
 
 def _image_names(directory: Path) -> Iterator[str]:
@@ -225,7 +220,9 @@ def _members(path: Path) -> list[tuple[str, str]]:
         elif info.flag_bits & 0x1:
             faults.append(f"member {name!r} is encrypted; download the file again from its publisher")
         elif info.file_size > MAXIMUM_IMAGE_BYTES:
-            faults.append(f"member {name!r} unpacks to {info.file_size:,} bytes; an image has at most {MAXIMUM_IMAGE_BYTES:,}")
+            faults.append(
+                f"member {name!r} unpacks to {info.file_size:,} bytes; an image has at most {MAXIMUM_IMAGE_BYTES:,}"
+            )
         else:
             members.append((match["image_id"], info.filename))
     raise_faults(file, faults)

@@ -250,7 +250,8 @@ def paint(look: Look, random: np.random.Generator) -> Image.Image:
     stretch = uniform(0.75, 1.0)
     angle = np.arctan2(y, x * stretch)
     border = 1 + sum(
-        irregularity / order * np.cos(order * angle + uniform(0, 2 * math.pi)) * uniform(0.3, 1) for order in range(2, 7)
+        irregularity / order * np.cos(order * angle + uniform(0, 2 * math.pi)) * uniform(0.3, 1)
+        for order in range(2, 7)
     )
     distance = np.hypot(x * stretch, y) / (radius * border)
     distance += irregularity * (0.5 * _noise(random, 12) + 0.35 * _noise(random, 35))
@@ -260,9 +261,8 @@ def paint(look: Look, random: np.random.Generator) -> Image.Image:
     variegation = uniform(*look.variegation)
     lesion = np.ones_like(pixels) * colours[0]
     for colour in colours[1:]:
-        share = variegation * uniform(0.3, 1) * _between(
-            _noise(random, uniform(4, 9)) + 0.4 * _noise(random, 30), uniform(-0.4, 0.5), 1.0
-        )
+        patches = _noise(random, uniform(4, 9)) + 0.4 * _noise(random, 30)
+        share = variegation * uniform(0.3, 1) * _between(patches, uniform(-0.4, 0.5), 1.0)
         lesion = _blend(lesion, share, colour)
     # Darker or paler towards the middle, and a fine grain of pigment.
     lesion *= (1 + uniform(-0.25, 0.2) * np.clip(1 - distance, 0, 1) + 0.08 * _noise(random, 50))[..., None]

@@ -1,14 +1,13 @@
 """Stage `data`: raw images and metadata, from a local folder, from Harvard Dataverse or synthetic, into data/raw."""
 
 import os
-import sys
 from pathlib import Path
 
 from skinlesions import files, params, paths
-from skinlesions.dataset import ham10000, sample
+from skinlesions.dataset import dataverse, ham10000, sample
 from skinlesions.dataset.checks import check_names
 from skinlesions.dataset.raw import write_raw
-from skinlesions.errors import UserError, run_main
+from skinlesions.errors import run_main
 
 FOLDER_VARIABLE = "HAM10000_DIR"
 
@@ -18,20 +17,26 @@ def from_folder(folder: Path, origin: str) -> None:
     layout = ham10000.find(folder)
     metadata = ham10000.read_metadata(layout.metadata)
     images = ham10000.list_images(layout)
-    check_names(
-        {image_id: image.name for image_id, image in images.items()}, metadata, paths.relative(layout.metadata)
-    )
-    source = {
-        "source": "ham10000",
-        "origin": origin,
-        "files": [
-            {"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)}
-            for path in (*layout.archives, layout.metadata)
-        ],
-        "note": "",
-    }
+    check_names({image_id: image.name for image_id, image in images.items()}, metadata, paths.relative(layout.metadata))
+    origins = [
+        {"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)}
+        for path in (*layout.archives, layout.metadata)
+    ]
+    if {file["sha256"] for file in origins} == {file.sha256 for file in dataverse.FILES}:
+        origin = f"{origin}, byte for byte the files of Harvard Dataverse, {dataverse.DOI}"
+    source = {"source": "ham10000", "origin": origin, "files": origins, "note": ""}
     contents = ((image.image_id, image.name, content) for image, content in ham10000.read_images(images))
     write_raw(paths.RAW, paths.PARTIAL / "raw", metadata, contents, source)
+
+
+def from_dataverse() -> None:
+    """Download HAM10000, or what is still missing of it, and write it to data/raw.
+
+    The download stays in data/partial, so that another run of this stage needs no network.
+    """
+    folder = paths.PARTIAL / "download"
+    dataverse.download(folder, base_url=dataverse.BASE_URL, doi=dataverse.DOI, published=dataverse.FILES)
+    from_folder(folder, "downloaded")
 
 
 def from_sample(images: int, seed: int) -> None:
@@ -48,11 +53,10 @@ def main() -> None:
     folder = parameters.folder or os.environ.get(FOLDER_VARIABLE)
     if parameters.source == "sample":
         from_sample(parameters.sample_images, parameters.sample_seed)
-        return
-    if not folder:
-        raise UserError("set HAM10000_DIR")
-    from_folder(paths.ROOT / Path(folder).expanduser(), "a local folder")
-    print(f"data: {paths.relative(paths.RAW)} is written", file=sys.stderr, flush=True)
+    elif folder:
+        from_folder(paths.ROOT / Path(folder).expanduser(), "a local folder")
+    else:
+        from_dataverse()
 
 
 if __name__ == "__main__":
