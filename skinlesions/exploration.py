@@ -306,9 +306,9 @@ def mosaic_positions(index: pd.DataFrame, columns: int, seed: int) -> dict[str, 
     for number, name in enumerate(CLASSES):
         random = np.random.default_rng([seed, number])
         rows = np.flatnonzero((index["dx"] == name).to_numpy())
-        shuffled = pd.Series(random.permutation(rows))
-        lesions = index["lesion_id"].iloc[shuffled]
-        one_each = shuffled[~lesions.duplicated().to_numpy()].to_numpy()
+        shuffled = random.permutation(rows)
+        one_each = shuffled[~index["lesion_id"].iloc[shuffled].duplicated().to_numpy()]
+        # Shuffled again: the lesions with many images have come to the front.
         positions[name] = random.permutation(one_each)[:columns]
     return positions
 
