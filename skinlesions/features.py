@@ -56,8 +56,8 @@ def extract(
                 halves = features.astype("float16")
             if not np.isfinite(halves).all():
                 raise UserError(
-                    f"{extractor.name}: a feature of rows {start} to {start + len(halves) - 1} is not a float16 number; "
-                    "the weights do not fit this network, check their file and cut_at in params.yaml"
+                    f"{extractor.name}: a feature of rows {start} to {start + len(halves) - 1} is not a float16 "
+                    "number; the weights do not fit this network, check their file and cut_at in params.yaml"
                 )
             stream.write(halves.tobytes())
             stream.flush()

@@ -96,3 +96,8 @@ def sha256(path: Path) -> str:
     """The SHA-256 of the file `path`, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fingerprint(*inputs: Path) -> dict[str, str]:
+    """The name and SHA-256 of every file: what unfinished work depends on, to be kept beside it as its key."""
+    return {path.name: sha256(path) for path in inputs}

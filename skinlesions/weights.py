@@ -94,8 +94,7 @@ def load(name: str, settings: Backbone) -> tuple[keras.Model, dict[str, str | No
         network.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise UserError(
-            f"{path} does not fit {name} cut at {settings.cut_at or 'its end'}: {error}; "
-            f"check backbones.{name}.cut_at"
+            f"{path} does not fit {name} cut at {settings.cut_at or 'its end'}: {error}; check backbones.{name}.cut_at"
         ) from None
     return network, provenance | {
         "source": settings.origin or "a local file",

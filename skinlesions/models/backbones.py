@@ -107,7 +107,8 @@ def trunk(name: str, image_size: int, cut_at: str | None, weights: str | None = 
     Raises:
         UserError: the backbone or the layer is unknown.
     """
-    network = architecture(name).constructor(include_top=False, weights=weights, input_shape=(image_size, image_size, 3))
+    input_shape = (image_size, image_size, 3)
+    network = architecture(name).constructor(include_top=False, weights=weights, input_shape=input_shape)
     if cut_at is None:
         return network
     layer_name = cut_at.removeprefix(BEFORE)

@@ -1,10 +1,11 @@
 """Stage `features@BACKBONE`: all prepared images through one frozen backbone."""
 
 import argparse
+from pathlib import Path
 
 import keras
 
-from skinlesions import features, files, params, paths, weights
+from skinlesions import features, files, images, params, paths, weights
 from skinlesions.errors import run_main
 from skinlesions.models import backbones
 
@@ -25,8 +26,8 @@ def main() -> None:
         batch_size=batch_size,
         partial=paths.PARTIAL / "features" / name,
         key={
-            "images": files.sha256(paths.PREPARED_IMAGES),
-            "weights": files.sha256(weights.stored(name)),
+            "inputs": files.fingerprint(paths.PREPARED_IMAGES, weights.stored(name)),
+            "code": files.fingerprint(Path(features.__file__), Path(backbones.__file__), Path(images.__file__)),
             "backbone": backbone.model_dump(),
             "batch_size": batch_size,
             "keras": keras.__version__,
