@@ -1,5 +1,6 @@
 """Gathers what the stages left in data/ into the folder that is published."""
 
+import html
 import os
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from skinlesions.params import Params
 from skinlesions.report import provenance, site
 from skinlesions.report.chapters import Chapter, chapters
 
-SAMPLE_NOTICE_ID = "synthetic-images"
+NOTICE_ID = "notice"
 
 
 def publish(data: Path, target: Path, parameters: Params) -> None:
@@ -49,11 +50,9 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
     for chapter in chapters(models):
         source = data / chapter.folder
         document = notebook.read(_existing(source / f"{chapter.source}.ipynb"))
-        if notice:
-            cell = nbformat.v4.new_markdown_cell(f"> **{notice}**", id=SAMPLE_NOTICE_ID)
-            document.cells.insert(0, cell)
-        files.write_bytes(target / "notebooks" / f"{chapter.page}.ipynb", notebook.notebook_bytes(document))
         documents.append((chapter, document))
+        copy = _with_notice(document, notice) if notice else document
+        files.write_bytes(target / "notebooks" / f"{chapter.page}.ipynb", notebook.notebook_bytes(copy))
         for kind, suffixes in (("figures", (".png", ".svg")), ("tables", (".csv",))):
             for path in sorted((source / kind).glob("*")):
                 if path.suffix in suffixes:
@@ -65,6 +64,12 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
     files.write_json(target / "metrics.json", metrics)
     files.write_json(target / "provenance.json", record)
     site.write(target, documents, parameters, record, notice)
+
+
+def _with_notice(document: NotebookNode, notice: str) -> NotebookNode:
+    """A copy of `document` that says `notice` before anything else."""
+    cell = nbformat.v4.new_markdown_cell(f"> **{html.escape(notice)}**", id=NOTICE_ID)
+    return NotebookNode({**document, "cells": [cell, *document.cells]})
 
 
 def _existing(path: Path) -> Path:

@@ -6,15 +6,15 @@ import pandas as pd
 
 from skinlesions.comparison import ALWAYS_NV, ENSEMBLE
 from skinlesions.errors import UserError
+from skinlesions.figures.comparison import display_name
 from skinlesions.paths import relative
 
 # The figure and tables of notebook 04 on which the report opens.
-FIGURE = "comparison"
+FIGURE = "forest"
 COMPARISON = "comparison.csv"
 RECALLS = "recalls.csv"
 
 _METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "macro_auc": "Macro AUC"}
-_NAMES = {ENSEMBLE: "Ensemble of all", ALWAYS_NV: "Always “nevus”"}
 _ABSENT = "–"
 
 
@@ -47,12 +47,12 @@ def headline(folder: Path, confidence: float) -> pd.DataFrame:
     balanced = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high")
     comparison = read(folder, COMPARISON, ("model", *balanced, *_METRICS))
     recalls = read(folder, RECALLS, ("model", "dx", "recall"))
-    melanoma = recalls[recalls["dx"] == "mel"].set_index("model")["recall"]
+    melanoma = recalls[recalls["dx"] == "mel"].set_index("model")["recall"].to_dict() | {ALWAYS_NV: 0.0}
     return pd.DataFrame(
         {
             "Model": [display_name(name) for name in comparison["model"]],
             f"Balanced accuracy ({confidence:.0%} interval)".replace("%", " %"): [
-                f"{value:.3f} ({low:.3f}–{high:.3f})"
+                f"{value:.3f} ({low:.3f}–{high:.3f})" if low < high else _number(value)
                 for value, low, high in comparison[list(balanced)].itertuples(index=False)
             ],
         }
@@ -66,11 +66,6 @@ def best(folder: Path) -> str:
     comparison = read(folder, COMPARISON, ("model", "balanced_accuracy"))
     single = comparison[~comparison["model"].isin([ENSEMBLE, ALWAYS_NV])]
     return str(single.sort_values("balanced_accuracy", ascending=False, kind="stable")["model"].iloc[0])
-
-
-def display_name(model: str) -> str:
-    """`model` as a reader sees it."""
-    return _NAMES.get(model, model)
 
 
 def _number(value: float | None) -> str:

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import bleach
 import nbformat
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -21,12 +22,25 @@ from skinlesions.params import Params
 from skinlesions.report import results
 from skinlesions.report.chapters import Chapter
 
-TITLE = "Seven kinds of skin lesion, told apart with honest error bars"
+TITLE = "Seven-class skin-lesion classification on HAM10000"
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _HEADING = re.compile(r"^#\s+(.+?)\s*#*\s*$", re.MULTILINE)
 _ANY_HEADING = re.compile(r"^#+\s+(.+?)\s*#*\s*$", re.MULTILINE)
 _SAVED_FIGURE = re.compile(r"""style\.save\(.*,\s*f?["']([A-Za-z0-9_]+)["']\s*\)""", re.DOTALL)
+# What the content of a cell may consist of; all else is shown as text. No image of markdown, so none from elsewhere.
+_TAGS = (
+    "h1 h2 h3 h4 h5 h6 p br hr div span blockquote pre code kbd samp a abbr b strong i em cite s del small sub sup "
+    "ul ol li dl dt dd table caption thead tbody tfoot tr th td"
+)
+_ATTRIBUTES = {
+    "*": ["class", "id", "title"],
+    "a": ["href"],
+    "td": ["colspan", "rowspan"],
+    "th": ["colspan", "rowspan", "scope"],
+}
+# nbconvert's ¶ after every heading, which a screen reader would read out.
+_ANCHOR_LINK = re.compile(r'<a class="anchor-link"[^>]*>.*?</a>')
 _STYLE_BLOCK = re.compile(r"<style\b.*?</style>\s*", re.DOTALL | re.IGNORECASE)
 
 
@@ -128,15 +142,24 @@ def notebook_body(document: NotebookNode) -> Markup:
                 text = f"Figure: {caption(saved[-1])}" if saved else f"Figure of the section “{section}”"
                 output.metadata.setdefault("image/png", {})["alt"] = text
     body, _ = _exporter().from_notebook_node(document)
-    return Markup(body)
+    return Markup(_ANCHOR_LINK.sub("", body))
 
 
 @cache
 def _exporter() -> HTMLExporter:
     """Converts cells only: the page around them is this module's own."""
     return HTMLExporter(
-        template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True, sanitize_html=True
+        template_name="basic",
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        sanitize_html=True,
+        filters={"clean_html": clean_html},
     )
+
+
+def clean_html(content: str) -> str:
+    """`content` with everything but plain markup escaped; nbconvert's own filter would not let tables pass."""
+    return bleach.clean(content, tags=frozenset(_TAGS.split()), attributes=_ATTRIBUTES, protocols={"https", "mailto"})
 
 
 def caption(name: str) -> str:
@@ -170,7 +193,7 @@ def _page(target: Path, chapter: Chapter, document: NotebookNode) -> Page:
     return Page(
         chapter=chapter,
         title=title,
-        question=Markup(markdown2html(question)),
+        question=Markup(clean_html(markdown2html(question))),
         figures=sorted(path.stem for path in (target / "figures" / chapter.folder).glob("*.png")),
         tables=sorted(path.stem for path in (target / "tables" / chapter.folder).glob("*.csv")),
     )
