@@ -26,12 +26,14 @@ def synthetic_predictions(index: pd.DataFrame, skill: float = 1.5, seed: int = 0
     generator = np.random.default_rng(seed)
     names, members = np.unique(index["lesion_id"], return_inverse=True)
     truth = np.array([CLASSES.index(name) for name in index["dx"]])
-    # The folds must not hang on the seed: all models of a comparison share them.
-    fold = np.random.default_rng(7).permutation(np.arange(len(names)) % folds)[members]
+    # Not from the seed: all models of a comparison share the folds, and find the same lesions hard.
+    shared = np.random.default_rng(20180814)
+    difficulty = shared.normal(size=(len(names), len(CLASSES)))
+    fold = shared.permutation(np.arange(len(names)) % folds)[members]
     tables = []
     for split, model in (("test", fold), ("val", (fold - 1) % folds)):
-        logits = generator.normal(size=(len(names), len(CLASSES)))[members]
-        logits += 0.7 * generator.normal(size=logits.shape)
+        logits = (difficulty + 0.5 * generator.normal(size=difficulty.shape))[members]
+        logits += 0.5 * generator.normal(size=logits.shape)
         logits[np.arange(len(truth)), truth] += skill
         logits[:, CLASSES.index("nv")] += 0.8
         columns = {"image_id": index["image_id"], "lesion_id": index["lesion_id"], "group": index["lesion_id"]}

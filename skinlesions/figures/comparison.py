@@ -1,0 +1,235 @@
+"""The figures of notebook 04, drawn from the tables of skinlesions.comparison.
+
+Models keep the order of the tables, the best balanced accuracy first. Small samples may lack a class or a correct
+prediction: what is undefined is left blank.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from skinlesions.comparison import ALWAYS_NV
+from skinlesions.dataset.schema import CLASSES
+from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
+from skinlesions.metrics import METRIC_NAMES
+
+# Dark, middle and light: the bars are told apart in greyscale too.
+BAR_COLORS = {"balanced_accuracy": ACCENT, "accuracy": MUTED, "weighted_f1": "#D0D0D0"}
+WHISKER = "#333333"
+PANELS_PER_ROW = 3
+
+
+def display_name(model: str) -> str:
+    """`model` as the figures write it."""
+    return "always “nv”" if model == ALWAYS_NV else model
+
+
+def scores(comparison: pd.DataFrame, confidence: float) -> Figure:
+    """Balanced accuracy, accuracy and weighted F1 of every model as bars with intervals.
+
+    Args:
+        comparison: comparison.tables()["comparison"].
+        confidence: of the intervals, for the label.
+    """
+    figure, axes = plt.subplots(figsize=(max(6.0, 1.15 * len(comparison)), 4.8))
+    positions = np.arange(len(comparison))
+    for offset, (metric, color) in zip((-0.27, 0, 0.27), BAR_COLORS.items(), strict=True):
+        values = comparison[metric]
+        axes.bar(positions + offset, values, width=0.25, color=color, label=METRIC_NAMES[metric])
+        axes.errorbar(positions + offset, values, _whiskers(comparison, metric), fmt="none", ecolor=WHISKER, lw=1)
+    for position, value, high in zip(
+        positions, comparison["balanced_accuracy"], comparison["balanced_accuracy_high"], strict=True
+    ):
+        axes.text(position - 0.27, high + 0.012, f"{value:.2f}", ha="center", va="bottom", fontsize=8, color=ACCENT)
+    axes.set_xticks(
+        positions, [display_name(name) for name in comparison["model"]], rotation=30, ha="right", rotation_mode="anchor"
+    )
+    axes.set_ylim(0, 1)
+    axes.set_ylabel(f"score, with {100 * confidence:g} % interval")
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color="#E6E6E6")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    return figure
+
+
+def forest(comparison: pd.DataFrame, folds: pd.DataFrame) -> Figure:
+    """The balanced accuracy of every model with its interval, its value in words, and the test folds one by one.
+
+    Args:
+        comparison: comparison.tables()["comparison"].
+        folds: comparison.tables()["folds"].
+    """
+    metric = "balanced_accuracy"
+    reference = comparison.loc[comparison["model"] == ALWAYS_NV, metric]
+    comparison = comparison[comparison["model"] != ALWAYS_NV]
+    figure, axes = plt.subplots(figsize=(8.5, 1.5 + 0.38 * len(comparison)))
+    positions = -np.arange(len(comparison))
+    for position, model in zip(positions, comparison["model"], strict=True):
+        own = folds.loc[folds["model"] == model, "balanced_accuracy"]
+        axes.plot(own, np.full(len(own), position - 0.22), "o", color=MUTED, ms=3, mew=0)
+    axes.errorbar(
+        comparison[metric], positions, xerr=_whiskers(comparison, metric), fmt="o", color=ACCENT, ms=6, lw=2, capsize=0
+    )
+    rows = comparison[[metric, f"{metric}_low", f"{metric}_high"]].itertuples(index=False)
+    for position, (value, low, high) in zip(positions, rows, strict=True):
+        axes.text(
+            1.02, position, f"{value:.3f} ({low:.3f}–{high:.3f})", va="center", transform=axes.get_yaxis_transform()
+        )
+    axes.axvline(reference.iloc[0], color=CONTRAST, lw=1, ls="--")
+    axes.set_xlim(left=0, right=min(1.0, 1.08 * max(comparison[f"{metric}_high"].max(), folds[metric].max())))
+    axes.set_ylim(positions[-1] - 0.6, 0.6)
+    axes.set_yticks(positions, [display_name(name) for name in comparison["model"]])
+    axes.set_xlabel("balanced accuracy (mean recall of the classes)")
+    legend = [
+        Line2D([], [], color=ACCENT, marker="o", lw=2, label="all images, with interval"),
+        Line2D([], [], color=MUTED, marker="o", ms=3, lw=0, label="one test fold each"),
+        Line2D([], [], color=CONTRAST, lw=1, ls="--", label="always “nv”"),
+    ]
+    axes.legend(handles=legend, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize=9)
+    return figure
+
+
+def differences(differences: pd.DataFrame, alpha: float) -> Figure:
+    """The paired differences of balanced accuracy, in points: the model of the row less that of the column.
+
+    Args:
+        differences: comparison.tables()["differences"]; without a pair the figure says so.
+        alpha: pairs whose Holm-adjusted p-value is below it are printed bold.
+    """
+    if differences.empty:
+        figure, axes = plt.subplots(figsize=(5, 1))
+        axes.text(0.5, 0.5, "one model, no pairs", ha="center", va="center", transform=axes.transAxes)
+        axes.axis("off")
+        return figure
+    order = list(dict.fromkeys([*differences["model"], *differences["other"]]))
+    size = len(order) - 1
+    points = np.full((size, size), np.nan)
+    figure, axes = plt.subplots(figsize=(3.2 + 0.75 * size, 2.4 + 0.48 * size))
+    largest = max(100 * differences["difference"].max(), 1e-9)
+    for row in differences.itertuples():
+        i, j = order.index(row.model), order.index(row.other) - 1
+        points[i, j] = 100 * row.difference
+        significant = row.p_holm < alpha
+        axes.text(
+            j,
+            i,
+            f"{points[i, j]:.1f}",
+            ha="center",
+            va="center",
+            color="white" if points[i, j] > 0.55 * largest else "black",
+            fontweight="bold" if significant else "normal",
+            fontstyle="normal" if significant else "italic",
+        )
+    axes.imshow(points, cmap="Blues", vmin=0, vmax=largest, aspect="auto")
+    axes.set_xticks(
+        range(size), [display_name(name) for name in order[1:]], rotation=30, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(size), [display_name(name) for name in order[:-1]])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_title(f"row less column, points of balanced accuracy\nbold: adjusted p < {alpha:.2g}", loc="left")
+    return figure
+
+
+def confusion_matrices(confusion: pd.DataFrame) -> Figure:
+    """One confusion matrix per model side by side, in % of the images of the true class.
+
+    Args:
+        confusion: comparison.tables()["confusion"].
+    """
+    models = list(dict.fromkeys(confusion["model"]))
+    columns = min(PANELS_PER_ROW, len(models))
+    rows = -(-len(models) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(3.7 * columns + 0.6, 3.5 * rows), squeeze=False)
+    image = None
+    for axes, model in zip(grid.flat, models, strict=False):
+        own = confusion[confusion["model"] == model]
+        percent = 100 * own["share"].to_numpy().reshape(len(CLASSES), len(CLASSES))
+        image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+        for (i, j), value in np.ndenumerate(percent):
+            if value >= 0.5:
+                color = "white" if value > 55 else "black"
+                axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=color)
+        axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+        axes.set_yticks(range(len(CLASSES)), CLASSES, fontsize=8)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set_title(display_name(model), loc="left")
+    for axes in list(grid.flat)[len(models) :]:
+        axes.set_visible(False)
+    figure.supxlabel("predicted class", fontsize=10)
+    figure.supylabel("true class", fontsize=10)
+    figure.colorbar(image, ax=grid, shrink=0.6 / rows**0.5, label="% of the true class")
+    return figure
+
+
+def recalls(recalls: pd.DataFrame) -> Figure:
+    """The recall of every class by every model, with intervals: a panel per class, a row per model.
+
+    Args:
+        recalls: comparison.tables()["recalls"].
+    """
+    models = list(dict.fromkeys(recalls["model"]))
+    positions = -np.arange(len(models))
+    figure, panels = plt.subplots(1, len(CLASSES), figsize=(12, 1.8 + 0.34 * len(models)), sharey=True, squeeze=False)
+    for axes, name in zip(panels.flat, CLASSES, strict=True):
+        own = recalls[recalls["dx"] == name].set_index("model").loc[models]
+        reach = np.stack([own["recall"] - own["low"], own["high"] - own["recall"]]).clip(0)
+        axes.errorbar(own["recall"], positions, xerr=reach, fmt="o", color=CLASS_COLORS[name], ms=4, lw=1.5)
+        axes.set_title(f"{name}\n{own['images'].iloc[0]:,} images", fontsize=10)
+        axes.set_xlim(-0.04, 1.04)
+        axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+        axes.set_axisbelow(True)
+        axes.grid(color="#E6E6E6")
+        axes.tick_params(axis="y", length=0)
+    panels[0, 0].set_yticks(positions, [display_name(name) for name in models])
+    panels[0, 0].set_ylim(positions[-1] - 0.6, 0.6)
+    figure.supxlabel("recall", fontsize=10)
+    return figure
+
+
+def claims(claims: pd.DataFrame) -> Figure:
+    """The original's claims, what its own confusion matrices say, and what this run measured, model by model.
+
+    Args:
+        claims: comparison.tables()["claims"].
+    """
+    figure, axes = plt.subplots(figsize=(8.5, 1.6 + 0.5 * len(claims)))
+    positions = -np.arange(len(claims), dtype=float)
+    axes.hlines(positions, claims["original_balanced_accuracy"], claims["claimed_accuracy"], color="#D0D0D0", lw=4)
+    axes.plot(claims["claimed_accuracy"], positions, "D", color=MUTED, ms=7, label="original: accuracy claimed")
+    axes.plot(
+        claims["original_balanced_accuracy"],
+        positions,
+        "s",
+        color=CONTRAST,
+        ms=7,
+        label="original: balanced accuracy of its matrices",
+    )
+    axes.errorbar(
+        claims["our_balanced_accuracy"],
+        positions - 0.22,
+        xerr=_whiskers(claims, "our_balanced_accuracy"),
+        fmt="o",
+        color=ACCENT,
+        ms=6,
+        lw=2,
+        label="here: balanced accuracy, with interval",
+    )
+    axes.set_yticks(positions, claims["model"])
+    axes.set_ylim(positions[-1] - 0.6, 0.5)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("score")
+    axes.set_axisbelow(True)
+    axes.grid(axis="x", color="#E6E6E6")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2, fontsize=9)
+    return figure
+
+
+def _whiskers(table: pd.DataFrame, metric: str) -> np.ndarray:
+    """How far the interval of `metric` reaches below and above its estimate, float64 [2, N]."""
+    reach = np.stack([table[metric] - table[f"{metric}_low"], table[f"{metric}_high"] - table[metric]])
+    # A percentile interval need not hold its estimate; the whisker then ends there.
+    return reach.clip(0)

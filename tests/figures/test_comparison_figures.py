@@ -1,0 +1,123 @@
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from skinlesions import comparison
+from skinlesions.dataset.schema import CLASSES
+from skinlesions.figures import comparison as draw
+from skinlesions.figures import style
+from tests.synthetic import synthetic_index, synthetic_predictions
+
+SETTINGS = {"confidence": 0.95, "resamples": 40, "seed": 4}
+NINE = [
+    "baseline_cnn",
+    "efficientnet_b0",
+    "efficientnet_b4",
+    "inception_resnet_v2",
+    "inception_v3",
+    "mobilenet_v2",
+    "resnet50",
+    "vgg16",
+    "xception",
+]
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    style.use_style()
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module", params=["nine models", "one model", "absent and never hit classes"])
+def tables(request):
+    index = synthetic_index()
+    if request.param == "nine models":
+        models = {name: synthetic_predictions(index, 0.2 + 0.2 * k, seed=k) for k, name in enumerate(NINE)}
+    elif request.param == "one model":
+        models = {"vgg16": synthetic_predictions(index)}
+    else:
+        index = synthetic_index({"bcc": 4, "mel": 5, "nv": 20, "vasc": 1})
+        models = {
+            "vgg16": synthetic_predictions(index, -9, folds=3),
+            "resnet50": synthetic_predictions(index, 1, 1, folds=3),
+        }
+    return comparison.tables(models, **SETTINGS)
+
+
+def figures(tables):
+    return {
+        "comparison": draw.scores(tables["comparison"], 0.95),
+        "forest": draw.forest(tables["comparison"], tables["folds"]),
+        "differences": draw.differences(tables["differences"], 0.05),
+        "confusion": draw.confusion_matrices(tables["confusion"]),
+        "recalls": draw.recalls(tables["recalls"]),
+        "claims": draw.claims(tables["claims"]),
+    }
+
+
+def boxes(artists, figure):
+    renderer = figure.canvas.get_renderer()
+    return [artist.get_window_extent(renderer) for artist in artists if artist.get_visible() and artist.get_text()]
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_overlaps_and_nothing_is_cut_off(tables):
+    for name, figure in figures(tables).items():
+        figure.canvas.draw()
+        for axes in figure.axes:
+            if not axes.get_visible() or not axes.axison:
+                continue
+            for labels in (axes.get_yticklabels(), axes.texts, [axes.title, *axes.texts]):
+                for one, other in itertools.combinations(boxes(labels, figure), 2):
+                    assert not one.overlaps(other), name
+            everything = [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels(), axes.title]
+            everything += axes.get_legend().get_texts() if axes.get_legend() else []
+            for box in boxes(everything, figure):
+                assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, name
+                assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, name
+
+
+def test_every_model_is_named(tables):
+    models = set(tables["comparison"]["model"]) - {comparison.ALWAYS_NV}
+    drawn = figures(tables)
+    ticks = {
+        "comparison": drawn["comparison"].axes[0].get_xticklabels(),
+        "forest": drawn["forest"].axes[0].get_yticklabels(),
+        "recalls": drawn["recalls"].axes[0].get_yticklabels(),
+    }
+    titles = [axes.get_title(loc="left") for axes in drawn["confusion"].axes]
+    assert models <= set(titles)
+    for name in ("comparison", "forest", "recalls"):
+        assert models <= {label.get_text() for label in ticks[name]}, name
+
+
+def test_bars_and_whiskers_show_the_table(tables):
+    axes = draw.scores(tables["comparison"], 0.95).axes[0]
+    heights = [bar.get_height() for bar in axes.containers[0]]
+    assert heights == pytest.approx(list(tables["comparison"]["balanced_accuracy"]))
+    segments = np.array([segment[:, 1] for segment in axes.containers[1].lines[2][0].get_segments()])
+    expected = tables["comparison"][["balanced_accuracy_low", "balanced_accuracy_high"]].to_numpy()
+    assert segments == pytest.approx(expected)
+
+
+def test_confusion_cells_are_percentages_of_the_true_class(tables):
+    axes = draw.confusion_matrices(tables["confusion"]).axes[0]
+    first = tables["confusion"].head(49)
+    shares = 100 * first["share"].to_numpy().reshape(7, 7)
+    assert axes.images[0].get_array().filled(np.nan) == pytest.approx(shares, nan_ok=True)
+    assert len(axes.texts) == (shares >= 0.5).sum()
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(CLASSES)
+
+
+def test_saved_files_do_not_change_from_run_to_run(tmp_path):
+    index = synthetic_index()
+    models = {name: synthetic_predictions(index, seed=seed) for seed, name in enumerate(("vgg16", "resnet50"))}
+    tables = comparison.tables(models, **SETTINGS)
+    for folder in ("first", "second"):
+        for name, figure in figures(tables).items():
+            style.save(figure, tmp_path / folder, name)
+    for path in sorted((tmp_path / "first").iterdir()):
+        assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
