@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from skinlesions import notebook, paths
+from skinlesions import notebook, params, paths
 from skinlesions.errors import UserError
 
 DVC_YAML = """\
@@ -30,22 +30,6 @@ stages:
     deps: [moved.ipynb, skinlesions, input.csv]
     params: [explore.seed]
 """
-
-TRAIN_PARAMETERS = """\
-model = "resnet50"
-backbones = []
-seed = 0
-patience = 0
-reduce_patience = 0
-deterministic = False
-input = ""
-image_size = 0
-hidden_units = 0
-dropout = 0.0
-l2 = 0.0
-learning_rate = 0.0
-batch_size = 0
-epochs = 0"""
 
 RICH = {
     "parameters": 'seed = 1\nnames = ["a"]',
@@ -74,7 +58,10 @@ def make_project(root: Path) -> Path:
     (root / "input.csv").write_text("a\n1\n")
     (root / "dvc.yaml").write_text(DVC_YAML.replace("${python}", sys.executable))
     nbformat.write(sources(**RICH), root / "rich.ipynb")
-    nbformat.write(sources(parameters=TRAIN_PARAMETERS, show="model, patience, input, backbones"), root / "train.ipynb")
+    values = params.load().model_dump()
+    names = ["model", "backbones", *values["train"], *values["models"]["vgg16"]]
+    train = "\n".join(f"{name} = 0" for name in names)
+    nbformat.write(sources(parameters=train, show="model, patience, backbones"), root / "train.ipynb")
     nbformat.write(
         sources(
             parameters="seed = 0", move='from pathlib import Path\nPath("input.csv").write_text("a\\n2, moved\\n")'
@@ -262,11 +249,9 @@ def test_a_stage_gets_the_parameters_that_dvc_tracks(project):
     result = repro(project, "train@vgg16")
     assert result.returncode == 0, result.stderr
     document = nbformat.read(project / "out/vgg16.ipynb", as_version=4)
-    given = document.metadata.papermill.parameters
-    assert given["model"] == "vgg16"
-    assert given["input"] == "features/vgg16.npy"
-    assert given["patience"] == 10
-    assert given["backbones"][:2] == ["efficientnet_b0", "efficientnet_b4"]
+    values = params.load().model_dump()
+    expected = {"model": "vgg16", "backbones": list(values["backbones"])} | values["train"] | values["models"]["vgg16"]
+    assert document.metadata.papermill.parameters == expected
 
 
 def test_a_stage_may_not_leave_a_default_to_decide(project):
