@@ -66,7 +66,9 @@ LIST_ATTEMPTS = 2
 FILE_ATTEMPTS = 8
 
 LIST_BYTES = 10_000_000
-CHUNK_BYTES = 1 << 18
+
+# How much is written at once; less than this is lost when a connection breaks.
+CHUNK_BYTES = 1 << 16
 
 # Answers after which another attempt may go better: busy, broken, or a presigned address that has expired.
 PASSING = (403, 408, 416, 425, 429, 500, 502, 503, 504)
@@ -286,9 +288,9 @@ def _size(path: Path) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """The error in a few words: the innermost cause, without the addresses of objects."""
+    """The error in a few words: the innermost cause, without the name of the connection object."""
     while isinstance(error, requests.RequestException) and error.args and isinstance(error.args[0], Exception):
         error = error.args[0]
     cause = getattr(error, "reason", None)
     text = str(cause if isinstance(cause, Exception) else error) or type(error).__name__
-    return re.sub(r"<[^>]* object at 0x[0-9a-f]+>:? ?", "", text)
+    return re.sub(r"^<?\w+(\(.*?\)| object at 0x[0-9a-f]+>): ", "", text)
