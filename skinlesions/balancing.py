@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from skinlesions import files
+from skinlesions import files, intervals, metrics
 from skinlesions.dataset.schema import CLASSES
 
 # The published offline augmentation: every image of a class gave this many.
@@ -111,3 +112,49 @@ def sample(plan: Plan, labels: np.ndarray, seed: int) -> np.ndarray:
         multiples = np.array([ORIGINAL_MULTIPLES[name] for name in CLASSES])
         return np.repeat(positions, multiples[labels])
     return positions
+
+
+def summarise(
+    logits: dict[str, tuple[np.ndarray, np.ndarray]],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """The strategies compared, on the same resamples of the lesions.
+
+    Args:
+        logits: by strategy, the logits of every image [N, 7] from the network that validates on it, and from the one
+            that is tested on it.
+        labels: int [N].
+        groups: the lesion of every image [N].
+        confidence: of the intervals of the balanced accuracy on the test folds.
+
+    Returns:
+        strategy, validation_balanced_accuracy; of the test folds balanced_accuracy, low, high, and every other metric
+        of metrics.METRICS. In the order of `logits`.
+    """
+    weights = intervals.lesion_resamples(groups, labels, resamples, seed)
+    rows = []
+    for strategy, (validation, test) in logits.items():
+        probabilities = metrics.softmax(test)
+        estimates = metrics.summary(labels, probabilities)
+        draws = intervals.bootstrap(labels, probabilities, weights)["balanced_accuracy"]
+        low, high = intervals.percentile_interval(draws, confidence)
+        validated = metrics.summary(labels, metrics.softmax(validation))["balanced_accuracy"]
+        head = {"strategy": strategy, "validation_balanced_accuracy": validated}
+        score = {"balanced_accuracy": estimates.pop("balanced_accuracy"), "low": low, "high": high}
+        rows.append(head | score | estimates)
+    return pd.DataFrame(rows)
+
+
+def choose(table: pd.DataFrame, strategy: str) -> str:
+    """The strategy that goes to training: `strategy`, or with `auto` the best on the *validation* folds.
+
+    The test folds have no say: what they show of the chosen strategy stays an honest estimate.
+    """
+    if strategy != "auto":
+        return strategy
+    return str(table.loc[table["validation_balanced_accuracy"].idxmax(), "strategy"])

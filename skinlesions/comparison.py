@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from skinlesions import calibration, predictions
+from skinlesions.classification import confusion_table
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.errors import UserError
 from skinlesions.intervals import bootstrap, holm, lesion_resamples, percentile_interval, two_sided_p_value
-from skinlesions.metrics import METRICS, confusion_matrix, softmax, summary
+from skinlesions.metrics import METRICS, softmax, summary
 from skinlesions.original import CLAIMS
 
 # The mean over models of their temperature-calibrated probabilities; made of two models or more.
@@ -166,15 +167,8 @@ def _recalls(ranked: list[str], estimates: dict, intervals: dict, truth: pd.Data
 
 def _confusion(ranked: list[str], probabilities: dict[str, np.ndarray], labels: np.ndarray) -> pd.DataFrame:
     """The confusion matrices in long form; share is of the images of the true class."""
-    rows = []
-    for name in ranked:
-        counts = confusion_matrix(labels, probabilities[name].argmax(axis=1))
-        for i, true_class in enumerate(CLASSES):
-            total = int(counts[i].sum())
-            for j, predicted in enumerate(CLASSES):
-                share = counts[i, j] / total if total else np.nan
-                rows.append((name, true_class, predicted, int(counts[i, j]), share))
-    return pd.DataFrame(rows, columns=["model", "dx", "predicted", "images", "share"])
+    parts = [confusion_table(name, labels, probabilities[name].argmax(axis=1)) for name in ranked]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _folds(

@@ -1,6 +1,7 @@
 """The schema of params.yaml, and the only code that reads it.
 
-Every key is required and unknown keys are refused, so that params.yaml says everything about a run.
+Unknown keys are refused, and every key is required but those that may be null, so that params.yaml says everything
+about a run.
 `python -m skinlesions.params apply PRESET` writes a preset of presets/ into params.yaml.
 """
 
@@ -29,7 +30,7 @@ Strategy = Literal[
 
 
 class Block(BaseModel):
-    """A block of params.yaml: all keys required, none unknown, values of exactly the declared type."""
+    """A block of params.yaml: no unknown keys, values of exactly the declared type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -38,7 +39,7 @@ class Data(Block):
     """Where the images come from."""
 
     source: Literal["ham10000", "sample"]
-    folder: str | None
+    folder: str | None = None
     sample_images: int = Field(ge=100, le=20_000)
     sample_seed: Seed
 
@@ -68,9 +69,9 @@ class Backbone(Block):
     """A frozen network and the weights in it."""
 
     weights: str
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None
-    origin: str | None
-    cut_at: str | None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    origin: str | None = None
+    cut_at: str | None = None
     image_size: int = Field(ge=32, le=1024)
 
 
@@ -97,11 +98,13 @@ class Balance(Head):
     backbone: Name
     strategy: Strategy | Literal["auto"]
     strategies: list[Strategy] = Field(min_length=1)
-    drop_nv: int = Field(ge=0)
+    nv_share_dropped: Fraction
     effective_number_beta: Fraction
     focal_gamma: float = Field(ge=0)
     logit_adjustment_tau: float = Field(gt=0)
     patience: int = Field(ge=1)
+    reduce_patience: int = Field(ge=1)
+    confidence: float = Field(gt=0, lt=1)
     resamples: int = Field(ge=10)
     seed: Seed
 
@@ -111,6 +114,7 @@ class Model(Head):
 
     inputs: Annotated[str, StringConstraints(pattern=r"^(features/[a-z][a-z0-9_]*\.npy|prepared/images\.npy)$")]
     image_size: int = Field(ge=32, le=1024)
+    augmentation: Literal["none", "dihedral", "original"]
 
     @property
     def backbone(self) -> str | None:
@@ -157,6 +161,12 @@ class Params(Block):
         for name, model in self.models.items():
             if model.backbone is not None and model.backbone not in self.backbones:
                 raise ValueError(f"models.{name}.inputs: {model.backbone!r} is not under backbones ({known})")
+            if model.backbone is not None and model.augmentation != "none":
+                raise ValueError(f"models.{name}.augmentation: frozen features cannot be augmented, set it to none")
+            if model.backbone is None and model.image_size > self.prepare.size:
+                raise ValueError(
+                    f"models.{name}.image_size: {model.image_size} is more than prepare.size ({self.prepare.size})"
+                )
         for name, backbone in self.backbones.items():
             if backbone.image_size > self.prepare.size:
                 raise ValueError(

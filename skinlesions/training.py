@@ -18,10 +18,13 @@ from keras import ops
 
 from skinlesions import balancing, files, images, metrics, splits
 from skinlesions.dataset.schema import CLASSES, LOGIT_COLUMNS
-from skinlesions.models import heads
+from skinlesions.models import augmentation, heads
 
 # Images per step when a network only predicts.
 PREDICTION_BATCH = 512
+
+# The code that unfinished folds depend on.
+CODE = tuple(Path(module.__file__) for module in (sys.modules[__name__], balancing, splits, heads, augmentation))
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,21 @@ class Settings:
     epochs: int
     patience: int
     reduce_patience: int
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a model is trained and tested on.
+
+    Attributes:
+        inputs: what the network reads, [N, ...].
+        labels: int [N], positions in CLASSES.
+        fold: int [N], 0 to K - 1.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    fold: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -111,16 +129,26 @@ def make_deterministic(seed: int, deterministic: bool) -> None:
         tensorflow.config.experimental.enable_op_determinism()
 
 
-def load_inputs(path: Path, image_size: int) -> np.ndarray:
-    """What a model reads: frozen features [N, D], or images scaled down to [N, image_size, image_size, 3].
+def load_inputs(path: Path, image_size: int | None = None) -> np.ndarray:
+    """What a model reads: frozen features, float32 [N, D], or images, uint8 [N, image_size, image_size, 3].
 
     Args:
         path: a .npy file of float16 features or of uint8 images.
+        image_size: what images are scaled down to.
     """
     array = files.read_array(path, memory_map=True)
     if array.ndim == 2:
-        return np.array(array)
-    return images.scaled_down(path, image_size)
+        return array.astype("float32")
+    return images.scaled_down(path, image_size or array.shape[1])
+
+
+def description(name: str, inputs: np.ndarray, plan: balancing.Plan) -> str:
+    """One sentence on what the model `name` is, for the reader of its notebook."""
+    if inputs.ndim == 2:
+        kind = f"a head on {inputs.shape[1]:,} frozen features per image"
+    else:
+        kind = f"a small network trained from scratch on images of {inputs.shape[1]} x {inputs.shape[2]} pixels"
+    return f"**{name}** is {kind}. Against the imbalance: `{plan.strategy}`, {balancing.DESCRIPTIONS[plan.strategy]}."
 
 
 def predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
@@ -132,16 +160,15 @@ def predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def build_head(settings: Settings) -> Callable[[np.ndarray], keras.Model]:
-    """A builder of the head of `settings`, called with the training features of a fold."""
-    return lambda features: heads.head(features, settings.hidden_units, settings.dropout, settings.l2)
+def builder(settings: Settings, augmented: str = "none") -> Callable[[np.ndarray], keras.Model]:
+    """What makes a fresh network, given the training inputs of a fold: a head for features, the baseline for images."""
 
+    def build(inputs: np.ndarray) -> keras.Model:
+        if inputs.ndim == 2:
+            return heads.head(inputs, settings.hidden_units, settings.dropout, settings.l2)
+        return heads.baseline_cnn(inputs.shape[1], settings.hidden_units, settings.dropout, settings.l2, augmented)
 
-def build_baseline_cnn(settings: Settings, augmented: str) -> Callable[[np.ndarray], keras.Model]:
-    """A builder of the baseline CNN of `settings`, called with the training images of a fold."""
-    return lambda pixels: heads.baseline_cnn(
-        pixels.shape[1], settings.hidden_units, settings.dropout, settings.l2, augmented
-    )
+    return build
 
 
 def fit(
@@ -194,9 +221,7 @@ def fit(
 
 def cross_validate(
     build: Callable[[np.ndarray], keras.Model],
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    fold: np.ndarray,
+    data: Data,
     settings: Settings,
     plan: balancing.Plan,
     *,
@@ -210,21 +235,19 @@ def cross_validate(
 
     Args:
         build: makes a fresh network, given the training inputs of a fold.
-        inputs: [N, ...], what the network reads.
-        labels: int [N].
-        fold: int [N], 0 to K - 1.
         weights_folder: where each network's weights go, as fold_K.weights.h5; None: they are not kept.
         partial: a folder for finished folds; None: an interrupted run begins anew.
         key: what the result depends on beside the arguments; finished folds with another key are discarded.
     """
-    folds = int(fold.max()) + 1
+    inputs, labels = data.inputs, data.labels
+    folds = int(data.fold.max()) + 1
     logits_test = np.zeros((len(labels), len(CLASSES)), "float32")
     logits_validation = np.zeros_like(logits_test)
     histories = []
     if partial is not None:
         _keep_only_matching(partial, {"key": key, "settings": asdict(settings), "plan": asdict(plan), "seed": seed})
     for number in range(folds):
-        training, validation, test = splits.roles(fold, number, folds)
+        training, validation, test = splits.roles(data.fold, number, folds)
         finished = None if partial is None else partial / f"fold_{number}"
         if finished is not None and (finished / "history.csv").exists():
             print(f"{name}, fold {number + 1} of {folds}: finished by an earlier run", file=sys.stderr, flush=True)

@@ -103,7 +103,7 @@ def metrics_faults(path: Path, metrics: dict[str, dict[str, float]]) -> list[str
     ]
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401 - any JSON value
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     """The leaves of nested maps by their dotted keys."""
     if not isinstance(value, dict):
         return {prefix: value}

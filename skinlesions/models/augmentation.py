@@ -4,6 +4,7 @@ Dermatoscopy knows no "up": the eight turns and reflections of a square are exac
 """
 
 import keras
+import numpy as np
 from keras import ops
 
 KINDS = ("none", "dihedral", "original")
@@ -63,3 +64,10 @@ def layers(kind: str, seed: int | None = None) -> keras.Layer:
             name="augmentation",
         )
     raise ValueError(f"unknown augmentation {kind!r}; known: {', '.join(KINDS)}")
+
+
+def preview(images: np.ndarray, kind: str, draws: int, seed: int) -> np.ndarray:
+    """`images`, uint8 [n, H, W, 3], under `draws` draws of the augmentation `kind`: float32 [draws, n, H, W, 3]."""
+    augment = layers(kind, seed)
+    pixels = ops.cast(images, "float32")
+    return np.stack([ops.convert_to_numpy(augment(pixels, training=True)) for _ in range(draws)])
