@@ -88,7 +88,7 @@ def weighted_summary(
     predicted = probabilities.argmax(axis=1)
     total = weights.sum(axis=1)
 
-    confusion = _weighted_confusion(labels, predicted, weights, len(classes))
+    confusion = _weighted_confusion(labels, predicted, counts, len(classes))
     hits = np.einsum("rcc->rc", confusion)
     truth, called = confusion.sum(axis=2), confusion.sum(axis=1)
     present = truth > 0
@@ -96,18 +96,17 @@ def weighted_summary(
     f1 = _ratio(2 * hits, truth + called)
     auc = np.stack([_auc(labels == k, probabilities[:, k], counts) for k in range(len(classes))], axis=1)
 
-    per_image = np.column_stack(_losses(labels, probabilities))
     gaps = _calibration_gaps(labels == predicted, probabilities.max(axis=1))
-    losses = _ratio(weights @ per_image, total[:, None])
+    sums = weights @ np.column_stack([*_losses(labels, probabilities), gaps])
     return {
         "balanced_accuracy": _mean(recall, present),
         "accuracy": _ratio(hits.sum(axis=1), total),
         "macro_f1": _mean(f1, present),
         "weighted_f1": _ratio(np.where(present, truth * f1, 0).sum(axis=1), total),
         "macro_auc": _mean(auc, ~np.isnan(auc)),
-        "nll": losses[:, 0],
-        "brier": losses[:, 1],
-        "ece": _ratio(np.abs(weights @ gaps).sum(axis=1), total),
+        "nll": _ratio(sums[:, 0], total),
+        "brier": _ratio(sums[:, 1], total),
+        "ece": _ratio(np.abs(sums[:, 2:]).sum(axis=1), total),
         **{f"recall_{name}": recall[:, k] for k, name in enumerate(classes)},
     }
 
@@ -139,9 +138,12 @@ def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
 
 def _weighted_confusion(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
     """The confusion matrix under every weighting, float64 [R, C, C], rows = truth."""
-    indicator = np.zeros((len(labels), classes * classes))
-    indicator[np.arange(len(labels)), labels * classes + predicted] = 1
-    return (weights @ indicator).reshape(-1, classes, classes)
+    cells = labels * classes + predicted
+    order = np.argsort(cells, kind="stable")
+    filled, starts = np.unique(cells[order], return_index=True)
+    confusion = np.zeros((len(weights), classes * classes))
+    confusion[:, filled] = np.add.reduceat(np.take(weights, order, axis=1), starts, axis=1, dtype=np.float64)
+    return confusion.reshape(-1, classes, classes)
 
 
 def _losses(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
