@@ -8,6 +8,7 @@ byte, whenever the results are the same.
 import argparse
 import ast
 import os
+import pprint
 import re
 import signal
 import sys
@@ -203,11 +204,16 @@ def check_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], sour
         )
 
 
+def _literal(value: object) -> str:
+    """`value` as Python code, long lists on several lines."""
+    return pprint.pformat(value, width=110, compact=True, sort_dicts=False)
+
+
 def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:
     """Add the cell that assigns `parameters`, after the cell with the defaults, and record them in the metadata."""
     if not parameters:
         return
-    lines = ["# The parameters of this run", *(f"{name} = {value!r}" for name, value in parameters.items())]
+    lines = ["# The parameters of this run", *(f"{name} = {_literal(value)}" for name, value in parameters.items())]
     cell = nbformat.v4.new_code_cell("\n".join(lines), id=INJECTED_TAG, metadata={"tags": [INJECTED_TAG]})
     position = _parameters_position(notebook)
     notebook.cells.insert(0 if position is None else position + 1, cell)

@@ -141,6 +141,7 @@ def test_parameters_that_do_not_fit_are_refused():
 
 def test_injected_values_are_those_given():
     given = {"text": "a 'quoted' \\ \n \"text\"", "number": 1e-07, "nothing": None, "flags": [True, {"k": 0}]}
+    given |= {"long": ["some words " * 20] * 3, "map": {"b": list(range(100)), "a": "long text " * 30}}
     document = sources(parameters="text = ''")
     notebook.inject(document, given)
     assert [cell.id for cell in document.cells] == ["title", "parameters", "injected-parameters"]

@@ -21,6 +21,7 @@ from skinlesions.errors import UserError
 from skinlesions.params import Params
 from skinlesions.report import results
 from skinlesions.report.chapters import Chapter
+from skinlesions.report.tables import tidy
 
 TITLE = "Seven-class skin-lesion classification on HAM10000"
 
@@ -31,7 +32,7 @@ _SAVED_FIGURE = re.compile(r"""style\.save\(.*,\s*f?["']([A-Za-z0-9_]+)["']\s*\)
 # What the content of a cell may consist of; all else is shown as text. No image of markdown, so none from elsewhere.
 _TAGS = (
     "h1 h2 h3 h4 h5 h6 p br hr div span blockquote pre code kbd samp a abbr b strong i em cite s del small sub sup "
-    "ul ol li dl dt dd table caption thead tbody tfoot tr th td"
+    "ul ol li dl dt dd table caption thead tbody tfoot tr th td wbr"
 )
 _ATTRIBUTES = {
     "*": ["class", "id", "title"],
@@ -41,6 +42,7 @@ _ATTRIBUTES = {
 }
 # nbconvert's ¶ after every heading, which a screen reader would read out.
 _ANCHOR_LINK = re.compile(r'<a class="anchor-link"[^>]*>.*?</a>')
+_TABLE = re.compile(r"<table\b.*?</table>", re.DOTALL)
 _STYLE_BLOCK = re.compile(r"<style\b.*?</style>\s*", re.DOTALL | re.IGNORECASE)
 
 
@@ -63,6 +65,12 @@ class Page:
     def ipynb(self) -> str:
         """Where the executed notebook is."""
         return f"notebooks/{self.chapter.page}.ipynb"
+
+    @property
+    def contents(self) -> str:
+        """How many figures and tables there are, in words."""
+        counts = {"figure": len(self.figures), "table": len(self.tables)}
+        return " and ".join(f"{count} {name}{'s' if count > 1 else ''}" for name, count in counts.items() if count)
 
     @property
     def model(self) -> str | None:
@@ -137,7 +145,9 @@ def notebook_body(document: NotebookNode) -> Markup:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "text/html" in data:
-                data["text/html"] = _STYLE_BLOCK.sub("", data["text/html"])
+                data["text/html"] = _TABLE.sub(
+                    lambda match: tidy(match.group()), _STYLE_BLOCK.sub("", data["text/html"])
+                )
             if "image/png" in data:
                 text = f"Figure: {caption(saved[-1])}" if saved else f"Figure of the section “{section}”"
                 output.metadata.setdefault("image/png", {})["alt"] = text
