@@ -3,6 +3,7 @@
 All models are scored on the same images and the same bootstrap resamples of lesions, so that differences are paired.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -13,7 +14,7 @@ from skinlesions.classification import confusion_table
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.errors import UserError
 from skinlesions.intervals import bootstrap, holm, lesion_resamples, percentile_interval, two_sided_p_value
-from skinlesions.metrics import METRICS, softmax, summary
+from skinlesions.metrics import METRIC_NAMES, METRICS, softmax, summary
 from skinlesions.original import CLAIMS
 
 # The mean over models of their temperature-calibrated probabilities; made of two models or more.
@@ -88,6 +89,19 @@ def metrics(results: dict[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
         name: {metric: float(f"{value:.6g}") for metric, value in row.items() if not np.isnan(value)}
         for name, row in comparison.to_dict("index").items()
     }
+
+
+def readable(table: pd.DataFrame, metrics: Sequence[str], digits: int = 3) -> pd.DataFrame:
+    """Some `metrics` of `table` as text: "estimate (low–high)" where there is an interval, "–" where undefined."""
+
+    def text(row: dict[str, float], metric: str) -> str:
+        if np.isnan(row[metric]):
+            return "–"
+        numbers = [f"{row[name]:.{digits}f}" for name in (metric, f"{metric}_low", f"{metric}_high") if name in row]
+        return numbers[0] if len(numbers) == 1 else f"{numbers[0]} ({numbers[1]}–{numbers[2]})"
+
+    rows = [{METRIC_NAMES[metric]: text(row, metric) for metric in metrics} for row in table.to_dict("records")]
+    return pd.DataFrame(rows, index=table.index)
 
 
 def _shared_test_rows(models: dict[str, pd.DataFrame]) -> pd.DataFrame:

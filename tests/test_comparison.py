@@ -155,6 +155,17 @@ def test_metrics_are_flat_and_finite(tables):
     assert metrics["resnet50"]["balanced_accuracy"] == pytest.approx(row["balanced_accuracy"], rel=1e-5)
 
 
+def test_the_table_reads_as_text(tables):
+    table = tables["comparison"].set_index("model")
+    text = comparison.readable(table, ("balanced_accuracy", "macro_auc", "nll"))
+    row = table.loc["resnet50"]
+    low, high = row["balanced_accuracy_low"], row["balanced_accuracy_high"]
+    assert list(text.columns) == ["balanced accuracy", "macro AUC", "negative log-likelihood"]
+    assert text.loc["resnet50", "balanced accuracy"] == f"{row['balanced_accuracy']:.3f} ({low:.3f}–{high:.3f})"
+    assert text.loc["resnet50", "negative log-likelihood"] == f"{row['nll']:.3f}"
+    assert list(text.loc["always_nv"])[1:] == ["–", "–"]
+
+
 def test_one_model_has_no_ensemble_and_no_differences(models):
     tables = comparison.tables({"vgg16": models["vgg16"]}, **SETTINGS)
     assert list(tables["comparison"]["model"]) == ["vgg16", "always_nv"]
