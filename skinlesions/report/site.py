@@ -67,6 +67,11 @@ class Page:
         return f"notebooks/{self.chapter.page}.ipynb"
 
     @property
+    def label(self) -> str:
+        """The title, with the model that tells the notebooks on training apart."""
+        return f"{self.title}: {self.model}" if self.model and self.model not in self.title else self.title
+
+    @property
     def contents(self) -> str:
         """How many figures and tables there are, in words."""
         counts = {"figure": len(self.figures), "table": len(self.tables)}
@@ -106,6 +111,7 @@ def write(
         content = environment.get_template("notebook.html.j2").render(
             **shared,
             page=page,
+            given=describe_input(page.model, parameters) if page.model else "",
             body=notebook_body(document),
             highlighting=Markup(HtmlFormatter(style="default").get_style_defs(".highlight")),
             previous=pages[position - 1] if position else None,

@@ -6,13 +6,15 @@ _ROW = re.compile(r"<tr\b[^>]*>(.*?)</tr>", re.DOTALL)
 _CELL = re.compile(r"<(t[hd])\b([^>]*)>(.*?)</t[hd]>", re.DOTALL)
 _BODY = re.compile(r"<tbody>(.*?)</tbody>", re.DOTALL)
 _HEAD = re.compile(r"<thead>(.*?)</thead>", re.DOTALL)
+_SPAN = re.compile(r'\b(?:row|col)span="?\d+"?')
 _NUMBER = re.compile(r"[-−+]?[\d.,]*(e[-+]?\d+)?\s?%?|nan|none|&lt;na&gt;|[-−+]?inf|true|false|[-–]", re.IGNORECASE)
 
 
 def tidy(table: str) -> str:
     """The HTML of one DataFrame with its text to the left, one line of headers, and headers that may break at `_`.
 
-    What is not the HTML of a DataFrame with one level of columns is returned as it is.
+    What is not the HTML of a DataFrame, plain or styled, with one level of columns is returned as it is. The classes
+    and ids that a Styler gives every cell are left out: they serve its style sheet.
     """
     head, body = _HEAD.search(table), _BODY.search(table)
     if head is None or body is None:
@@ -40,10 +42,11 @@ def tidy(table: str) -> str:
         def cell(found: re.Match) -> str:
             nonlocal position
             tag, attributes, content = found.groups()
+            spans = "".join(f" {span}" for span in _SPAN.findall(attributes))
             if tag == "th":
-                return _cell("th", f'{attributes} scope="row"', content, True)
+                return _cell("th", f'{spans} scope="row"', content, True)
             position += 1
-            return _cell("td", attributes, content, is_text[position])
+            return _cell("td", spans, content, is_text[position])
 
         return _CELL.sub(cell, match.group())
 
@@ -59,7 +62,7 @@ def tidy(table: str) -> str:
 
 def _merged(headers: list[list[tuple[str, str, str]]], columns: int) -> list[str] | None:
     """One line of headers out of the line of columns and that of the names of the index; None if they overlap."""
-    first, *rest = [[content.strip() for _, _, content in row] for row in headers]
+    first, *rest = [[content.replace("&nbsp;", "").strip() for _, _, content in row] for row in headers]
     if not rest:
         return first
     names = rest[0]

@@ -32,6 +32,15 @@ def test_text_is_marked_and_headers_are_one_line():
     ]
 
 
+def test_a_styled_table_is_read_like_a_plain_one():
+    styled = FRAME.style.format(escape="html", na_rep="NaN", precision=1)
+    plain = tidy(table(FRAME))
+    assert rows(tidy(styled.to_html())) == rows(plain)
+    hidden = rows(tidy(styled.hide(axis="index").to_html()))
+    assert hidden == [row[1:] for row in rows(plain)]
+    assert "row0" not in tidy(styled.to_html()).partition("<thead>")[2]
+
+
 @pytest.mark.parametrize(
     "frame",
     [
