@@ -104,6 +104,7 @@ class Balance(Head):
     logit_adjustment_tau: float = Field(gt=0)
     patience: int = Field(ge=1)
     reduce_patience: int = Field(ge=1)
+    logistic_regression_c: float = Field(gt=0)
     confidence: float = Field(gt=0, lt=1)
     resamples: int = Field(ge=10)
     seed: Seed
@@ -224,7 +225,9 @@ def merged(values: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
     for key, value in preset.items():
         if value is None:
             values.pop(key, None)
-        elif isinstance(value, dict) and isinstance(values.get(key), dict):
+        elif isinstance(value, dict):
+            if not isinstance(values.get(key), dict):
+                values[key] = {}
             merged(values[key], value)
         else:
             values[key] = value
@@ -246,6 +249,11 @@ def apply_preset(preset: Path, target: Path = paths.PARAMS) -> None:
         raise UserError(f"{paths.relative(preset)} is not a map of parameters; see presets/sample.yaml")
     yaml_document = YAML()
     yaml_document.width = 120
+    # As params.yaml is written, so that lines that the preset does not touch stay as they are.
+    yaml_document.indent(mapping=2, sequence=4, offset=2)
+    yaml_document.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     document = yaml_document.load(target.read_text(encoding="utf-8"))
     merged(document, changes)
     validate(_plain(document), f"params.yaml with {paths.relative(preset)}")
