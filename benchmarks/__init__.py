@@ -1,0 +1,1 @@
+"""How fast and how large the pipeline is, each time against a reference measured in the same run."""
