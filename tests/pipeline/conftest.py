@@ -6,12 +6,13 @@ parameter, is mended, is killed in the middle of a training, and is finished.
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from skinlesions import demo, params, paths
@@ -51,7 +52,7 @@ class Project:
         return kept | own | AUTHOR
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start `command` in a process group of its own, its two streams merged."""
+        """Start `command`, its two streams merged."""
         return subprocess.Popen(
             command,
             cwd=self.root,
@@ -59,7 +60,6 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
         )
 
     def run(self, *command: str) -> tuple[int, str]:
@@ -131,25 +131,17 @@ class SecondRun:
     resumed: str
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project whose pipeline ran from nothing, with the results committed. Not to be changed: copy it."""
-    project = fresh_project(tmp_path_factory.mktemp("first") / "project")
+def run_without_a_hitch(root: Path) -> Project:
+    """Run the pipeline from nothing, and commit the results."""
+    project = fresh_project(root)
     project.dvc("repro")
     project.commit()
     return project
 
 
-@pytest.fixture
-def working_copy(finished: Project, tmp_path: Path) -> Project:
-    """A copy of the finished project, to be changed."""
-    return finished.copy(tmp_path / "project")
-
-
-@pytest.fixture(scope="session")
-def second(tmp_path_factory: pytest.TempPathFactory) -> SecondRun:
-    """The same pipeline elsewhere, through an error, a repair and a kill."""
-    project = fresh_project(tmp_path_factory.mktemp("second") / "a folder of another name")
+def run_with_trouble(root: Path) -> SecondRun:
+    """Run the same pipeline through an error, a repair and a kill."""
+    project = fresh_project(root)
     project.change("folds: 3 ", "folds: 20 ")
     failed = project.fails(sys.executable, "-m", "dvc", "repro", "split")
     project.change("folds: 20 ", "folds: 3 ")
@@ -159,7 +151,41 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> SecondRun:
     with project.start(sys.executable, "-m", "dvc", "repro") as process:
         for line in process.stdout:
             lines.append(line)
-            if "vgg16, fold 2 of 3, epoch 1" in line:
-                os.killpg(process.pid, signal.SIGKILL)
+            if "vgg16, fold 2 of 3, epoch 1:" in line:
+                kill_all(process.pid)
                 break
     return SecondRun(project, failed, mended, "".join(lines), project.dvc("repro"))
+
+
+def kill_all(pid: int) -> None:
+    """Kill a process and all below it, as a power cut does: none of them can put anything in order."""
+    top = psutil.Process(pid)
+    for process in (top, *top.children(recursive=True)):
+        process.kill()
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, SecondRun]:
+    """Both runs, at the same time: each uses little more than one core."""
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run_without_a_hitch, tmp_path_factory.mktemp("first") / "project")
+        second = pool.submit(run_with_trouble, tmp_path_factory.mktemp("second") / "a folder of another name")
+        return first.result(), second.result()
+
+
+@pytest.fixture(scope="session")
+def finished(runs: tuple[Project, SecondRun]) -> Project:
+    """The project of the first run, its results committed. Not to be changed: see `working_copy`."""
+    return runs[0]
+
+
+@pytest.fixture(scope="session")
+def second(runs: tuple[Project, SecondRun]) -> SecondRun:
+    """The second run and what it printed."""
+    return runs[1]
+
+
+@pytest.fixture
+def working_copy(finished: Project, tmp_path: Path) -> Project:
+    """A copy of the finished project, to be changed."""
+    return finished.copy(tmp_path / "project")
