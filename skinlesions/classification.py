@@ -30,7 +30,7 @@ def confusion_table(model: str, labels: np.ndarray, predicted: np.ndarray) -> pd
     )
 
 
-def report(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+def report_by_class(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Precision, recall, specificity, F1 and average precision (the area under precision and recall) of every class.
 
     Args:

@@ -37,7 +37,7 @@ def copy_tree(target: Path) -> None:
         UserError: `target` is not under build/; it is emptied, and only what lies there may be.
     """
     if paths.ROOT / "build" not in target.resolve().parents:
-        raise UserError(f"{target} is not under build/, so it is not emptied for a copy; name a folder such as build/demo")
+        raise UserError(f"{target} is not under build/, so it is not emptied for a copy; name one such as build/demo")
     shutil.rmtree(target, ignore_errors=True)
     for name in files_to_copy():
         (target / name).parent.mkdir(parents=True, exist_ok=True)

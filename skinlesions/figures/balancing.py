@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn
 from matplotlib.figure import Figure
 
 from skinlesions.dataset.schema import CLASSES
@@ -34,34 +35,28 @@ def strategies(table: pd.DataFrame, chosen: str) -> Figure:
         table: balancing.summarise(...).
         chosen: the strategy that goes to training; its name is set in bold.
     """
-    table = table.iloc[::-1]
-    positions = np.arange(len(table))
+    positions = np.arange(len(table)) + 0.5  # the rows of the heat map
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(11, 1.6 + 0.42 * len(table)), sharey=True, width_ratios=(1.1, 1), layout="constrained"
+        1, 2, figsize=(11, 1.6 + 0.42 * len(table)), sharey=True, width_ratios=(1.1, 1)
     )
-    reach = np.stack([table["balanced_accuracy"] - table["low"], table["high"] - table["balanced_accuracy"]]).clip(0)
-    left.errorbar(
-        table["balanced_accuracy"], positions, xerr=reach, fmt="o", color=ACCENT, capsize=3, label="test folds, 95 %"
+    recalls = 100 * table[[f"recall_{name}" for name in CLASSES]].to_numpy()
+    seaborn.heatmap(
+        recalls, ax=right, vmin=0, vmax=100, cmap="cividis", annot=True, fmt=".0f", cbar=False, xticklabels=CLASSES
     )
-    left.scatter(
-        table["validation_balanced_accuracy"], positions - 0.22, marker="D", s=22, color=CONTRAST,
-        label="validation folds (decides)",
-    )  # fmt: skip
+    right.set_xlabel("recall on the test folds, %")
+    right.tick_params(length=0)
+    score = table["balanced_accuracy"]
+    reach = np.stack([score - table["low"], table["high"] - score]).clip(0)
+    left.errorbar(score, positions, xerr=reach, fmt="o", color=ACCENT, capsize=3, label="test folds, with interval")
+    validated = table["validation_balanced_accuracy"]
+    left.scatter(validated, positions + 0.22, marker="D", s=22, color=CONTRAST, label="validation folds (decide)")
     left.set_xlabel("balanced accuracy")
     left.set_yticks(positions, table["strategy"].str.replace("_", " "))
     for label, strategy in zip(left.get_yticklabels(), table["strategy"], strict=True):
         label.set_fontweight("bold" if strategy == chosen else "normal")
     left.grid(axis="x", color="#E5E5E5")
     left.set_axisbelow(True)
-    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    recalls = 100 * table[[f"recall_{name}" for name in CLASSES]].to_numpy()
-    right.imshow(recalls, aspect="auto", vmin=0, vmax=100, cmap="cividis")
-    for row, column in np.ndindex(recalls.shape):
-        value = recalls[row, column]
-        right.text(column, row, f"{value:.0f}", ha="center", va="center", color="white" if value < 55 else "black")
-    right.set_xticks(range(len(CLASSES)), CLASSES)
-    right.set_xlabel("recall on the test folds, %")
-    right.tick_params(axis="y", left=False)
+    figure.legend(loc="outside lower left", ncols=2)
     return figure
 
 

@@ -2,10 +2,9 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import seaborn
 from matplotlib.figure import Figure
-
-# Folds have no order that matters: one colour each, told apart by lightness under every colour vision.
-FOLD_COLORS = plt.get_cmap("cividis")
+from matplotlib.lines import Line2D
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
@@ -20,16 +19,15 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         "val_balanced_accuracy": "validation balanced accuracy",
     }
     figure, grid = plt.subplots(1, len(panels), figsize=(11, 3.4))
-    folds = history["fold"].nunique()
+    colors = seaborn.color_palette("cividis", history["fold"].nunique())
     for axes, (column, title) in zip(grid, panels.items(), strict=True):
-        for fold, rows in history.groupby("fold"):
-            color = FOLD_COLORS(0.9 * fold / max(folds - 1, 1))
-            axes.plot(rows["epoch"], rows[column], color=color, lw=1.3, label=f"fold {fold}")
-            kept = rows[rows["chosen"]]
-            axes.plot(kept["epoch"], kept[column], "o", color=color, ms=6, mec="black", mew=0.8)
-        axes.set_title(title)
-        axes.set_xlabel("epoch")
+        shared = {"x": "epoch", "y": column, "hue": "fold", "palette": colors, "legend": False, "ax": axes}
+        seaborn.lineplot(history, **shared)
+        seaborn.scatterplot(history[history["chosen"]], **shared, s=45, edgecolor="black", zorder=3)
+        axes.set(title=title, ylabel="")
         axes.xaxis.get_major_locator().set_params(integer=True)
-    handles, labels = grid[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=folds)
+    lines = [Line2D([], [], color=color) for color in colors]
+    figure.legend(
+        lines, [f"fold {fold}" for fold in sorted(history["fold"].unique())], loc="outside lower center", ncols=8
+    )
     return figure

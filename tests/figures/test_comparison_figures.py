@@ -6,8 +6,8 @@ import pytest
 
 from skinlesions import comparison
 from skinlesions.dataset.schema import CLASSES
+from skinlesions.figures import classification, style
 from skinlesions.figures import comparison as draw
-from skinlesions.figures import style
 from tests.synthetic import synthetic_index, synthetic_predictions
 
 SETTINGS = {"confidence": 0.95, "resamples": 40, "seed": 4}
@@ -52,7 +52,7 @@ def figures(tables):
         "comparison": draw.scores(tables["comparison"], 0.95),
         "forest": draw.forest(tables["comparison"], tables["folds"]),
         "differences": draw.differences(tables["differences"], 0.05),
-        "confusion": draw.confusion_matrices(tables["confusion"]),
+        "confusion": classification.confusion_matrices(tables["confusion"]),
         "recalls": draw.recalls(tables["recalls"]),
         "claims": draw.claims(tables["claims"]),
     }
@@ -104,7 +104,7 @@ def test_bars_and_whiskers_show_the_table(tables):
 
 
 def test_confusion_cells_are_percentages_of_the_true_class(tables):
-    axes = draw.confusion_matrices(tables["confusion"]).axes[0]
+    axes = classification.confusion_matrices(tables["confusion"]).axes[0]
     first = tables["confusion"].head(49)
     shares = 100 * first["share"].to_numpy().reshape(7, 7)
     assert axes.images[0].get_array().filled(np.nan) == pytest.approx(shares, nan_ok=True)
