@@ -6,7 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 DEMO := build/demo
 export PATH := $(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo report verify test lab lock
@@ -28,6 +28,7 @@ demo: setup  ## run the whole pipeline on a synthetic sample, in build/demo
 
 report: setup  ## regenerate the report from the images (PRESET=name applies presets/name.yaml to params.yaml first)
 	$(if $(PRESET),$(BIN)/python -m skinlesions.params apply presets/$(PRESET).yaml)
+	$(BIN)/python -m skinlesions.preflight
 	$(BIN)/dvc repro
 
 verify: setup  ## recompute the published tables from the published predictions

@@ -1,0 +1,48 @@
+"""A report that cannot be made is refused before anything long starts."""
+
+import pytest
+
+from skinlesions import files, params, paths, preflight
+from skinlesions.errors import UserError
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch) -> params.Params:
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path / "stored")
+    monkeypatch.delenv("SKINLESIONS_WEIGHTS_DIR", raising=False)
+    return params.load()
+
+
+def with_backbones(settings: params.Params, **weights: dict) -> params.Params:
+    backbones = {name: params.Backbone(image_size=64, **keys) for name, keys in weights.items()}
+    return settings.model_copy(update={"backbones": backbones})
+
+
+def test_a_missing_weights_file_is_named_with_its_remedy(settings, tmp_path, monkeypatch):
+    wanted = with_backbones(settings, vgg16={"weights": "vgg16.h5"})
+    with pytest.raises(UserError, match="SKINLESIONS_WEIGHTS_DIR is not set"):
+        preflight.check(wanted)
+    monkeypatch.setenv("SKINLESIONS_WEIGHTS_DIR", str(tmp_path))
+    with pytest.raises(UserError, match=r"no file .*vgg16\.h5.*PRESET=imagenet"):
+        preflight.check(wanted)
+
+
+def test_a_weights_file_with_another_hash_is_refused(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("SKINLESIONS_WEIGHTS_DIR", str(tmp_path))
+    (tmp_path / "vgg16.h5").write_bytes(b"weights")
+    digest = files.sha256(tmp_path / "vgg16.h5")
+    preflight.check(with_backbones(settings, vgg16={"weights": "vgg16.h5", "sha256": digest}))
+    with pytest.raises(UserError, match="SHA-256"):
+        preflight.check(with_backbones(settings, vgg16={"weights": "vgg16.h5", "sha256": "0" * 64}))
+
+
+def test_weights_that_are_stored_or_need_no_file_pass(settings, tmp_path):
+    files.write_bytes(tmp_path / "stored" / "vgg16.weights.h5", b"weights")
+    preflight.check(
+        with_backbones(
+            settings,
+            vgg16={"weights": "vgg16.h5"},
+            resnet50={"weights": "imagenet"},
+            mobilenet_v2={"weights": "none"},
+        )
+    )
