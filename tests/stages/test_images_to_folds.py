@@ -1,0 +1,139 @@
+"""The stages prepare, split, weights and features as they are run, one after the other, in a copy of the code."""
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from skinlesions import features, files, images, params, paths, splits
+from skinlesions.dataset.schema import CLASSES, INDEX_COLUMNS, METADATA_COLUMNS, read_index
+from skinlesions.models import backbones
+from tests.synthetic import synthetic_index
+
+# On top of the preset of the pipeline tests: images of 48 pixels, three folds, VGG16 with random weights at 32 pixels.
+CHANGES = """
+prepare: {fit: pad}
+split: {seed: 5}
+features: {batch_size: 2}
+backbones:
+  vgg16: {cut_at: block2_pool}
+"""
+
+
+def start(root: Path, stage: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", f"skinlesions.stages.{stage}", *arguments]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.Popen(command, cwd=root, env=environment, text=True, stderr=subprocess.PIPE)
+
+
+def run(root: Path, stage: str, *arguments: str) -> tuple[int, str]:
+    """The exit code and what the stage printed."""
+    process = start(root, stage, *arguments)
+    printed = process.communicate(timeout=300)[1]
+    return process.returncode, printed
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy of the code with raw data of its own: about 250 noisy images."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(paths.ROOT / "skinlesions", root / "skinlesions", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(paths.PARAMS, root)
+    (root / "changes.yaml").write_text(CHANGES)
+    for preset in (paths.ROOT / "tests" / "pipeline" / "tiny.yaml", root / "changes.yaml"):
+        params.apply_preset(preset, root / "params.yaml")
+    index = synthetic_index(dict.fromkeys(CLASSES, 20))
+    index = index.assign(dx_type="histo", age=np.where(index.index % 9, 45.0, np.nan), sex="male", localization="back")
+    files.write_csv(root / "data" / "raw" / "metadata.csv", index[list(METADATA_COLUMNS)])
+    folder = root / "data" / "raw" / "images"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for image_id in index["image_id"]:
+        buffer = io.BytesIO()
+        coarse = random.integers(0, 256, (6, 8, 3), dtype="uint8")
+        Image.fromarray(coarse).resize((80, 60), Image.Resampling.BICUBIC).save(buffer, "JPEG")
+        (folder / f"{image_id}.jpg").write_bytes(buffer.getvalue())
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(project) -> Path:
+    code, printed = run(project, "prepare")
+    assert code == 0, printed
+    return project / "data" / "prepared"
+
+
+def test_row_i_of_the_index_describes_image_i(project, prepared):
+    index = read_index(prepared / "index.csv")
+    assert index.columns.tolist() == list(INDEX_COLUMNS)
+    raw = read_index(project / "data" / "raw" / "metadata.csv")
+    pd.testing.assert_frame_equal(index, raw[list(INDEX_COLUMNS)])
+    pixels = files.read_array(prepared / "images.npy", memory_map=True)
+    assert pixels.shape == (len(index), 48, 48, 3)
+    for row in range(0, len(index), 10):
+        path = project / "data" / "raw" / "images" / f"{index['image_id'][row]}.jpg"
+        np.testing.assert_array_equal(pixels[row], images.read(path, 48, "pad"))
+
+
+def test_the_folds_follow_the_index_and_the_parameters(project, prepared):
+    code, printed = run(project, "split")
+    assert code == 0, printed
+    folds = pd.read_csv(project / "data" / "split" / "folds.csv")
+    index = read_index(prepared / "index.csv")
+    pd.testing.assert_frame_equal(folds, splits.make_folds(index, 3, seed=5))
+
+
+def test_a_raw_image_that_is_missing_is_named_and_nothing_is_written(project, prepared, tmp_path):
+    broken = tmp_path / "project"
+    shutil.copytree(project, broken, ignore=shutil.ignore_patterns("prepared", "features", "weights", "partial"))
+    victim = sorted((broken / "data" / "raw" / "images").iterdir())[7]
+    victim.unlink()
+    code, printed = run(broken, "prepare")
+    assert code == 1
+    assert f"error: {victim.name} cannot be read as an image" in printed and "Traceback" not in printed
+    assert not list((broken / "data" / "prepared").iterdir())
+
+
+def test_features_killed_in_the_middle_go_on_and_are_those_of_the_stored_weights(project, prepared, tmp_path):
+    code, printed = run(project, "weights", "vgg16")
+    assert code == 0, printed
+    provenance = json.loads((project / "data" / "weights" / "vgg16.json").read_text())
+    stored = project / "data" / "weights" / "vgg16.weights.h5"
+    assert provenance["source"] == "random initialisation" and provenance["stored_sha256"] == files.sha256(stored)
+
+    rows = project / "data" / "partial" / "features" / "vgg16" / "rows.float16"
+    process = start(project, "features", "vgg16")
+    while process.poll() is None and not (rows.exists() and rows.stat().st_size >= 10 * 2 * 128 * 2):
+        pass
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL  # it was still at work
+    finished = rows.stat().st_size // (2 * 128)
+    target = project / "data" / "features" / "vgg16.npy"
+    assert finished >= 20 and not target.exists()
+
+    code, printed = run(project, "features", "vgg16")
+    assert code == 0, printed
+    assert not rows.parent.exists()
+
+    # The same without interruption, here.
+    network = backbones.trunk("vgg16", 32, "block2_pool")
+    network.load_weights(stored)
+    features.extract(
+        backbones.feature_extractor("vgg16", network),
+        prepared / "images.npy",
+        tmp_path / "features.npy",
+        batch_size=2,
+        partial=tmp_path / "partial",
+        key={},
+    )
+    assert target.read_bytes() == (tmp_path / "features.npy").read_bytes()
