@@ -72,7 +72,7 @@ def augmentations(originals: np.ndarray, augmented: dict[str, np.ndarray]) -> Fi
     for row, image in zip(grid, originals, strict=True):
         row[0].imshow(image)
     column = 1
-    grid[0, 0].set_title("original", fontsize=9)
+    grid[0, 0].set_title("the image", fontsize=9)
     for name, stack in augmented.items():
         for number, images in enumerate(stack, start=1):
             for row, image in zip(grid[:, column], images, strict=True):
