@@ -154,6 +154,16 @@ class Params(Block):
     train: Train
     compare: Compare
 
+    def backbone(self, name: str) -> Backbone:
+        """The settings of the backbone `name`.
+
+        Raises:
+            UserError: params.yaml has none of that name.
+        """
+        if name not in self.backbones:
+            raise UserError(f"params.yaml has no backbone {name!r}; it has {', '.join(self.backbones)}")
+        return self.backbones[name]
+
     @model_validator(mode="after")
     def _names_refer_to_each_other(self) -> "Params":
         known = ", ".join(self.backbones)

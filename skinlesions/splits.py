@@ -55,6 +55,8 @@ def check_folds(folds: pd.DataFrame, dx: pd.Series, tolerance: float = 0.5) -> N
     if (spread > 1).any():
         raise UserError(f"lesion {spread.idxmax()} is in {spread.max()} folds; make the folds again")
     counts = pd.crosstab(folds["fold"].to_numpy(), dx.to_numpy())
+    if list(counts.index) != list(range(len(counts))):
+        raise UserError(f"the folds are numbered {', '.join(map(str, counts.index))}; expected all from 0 on")
     expected = counts.mean()
     uneven = (counts - expected).abs() > np.maximum(tolerance * expected, 3)
     for name in counts:

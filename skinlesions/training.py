@@ -89,8 +89,12 @@ class BalancedCrossEntropy(keras.losses.Loss):
         log_probability = ops.sum(y_true * ops.log_softmax(y_pred + self.offset), axis=-1)
         if self.gamma == 0:
             return -log_probability
-        # 1 - p loses its sign to rounding when p is 1; the power of a negative number would be NaN.
-        return -log_probability * ops.maximum(1 - ops.exp(log_probability), 0) ** self.gamma
+        # 1 - p may round to 0 or less when p is 1; a power of a negative number is NaN, and so is a root's slope at 0.
+        return -log_probability * ops.maximum(1 - ops.exp(log_probability), keras.config.epsilon()) ** self.gamma
+
+    def get_config(self) -> dict[str, object]:
+        """The arguments that rebuild this loss."""
+        return {"offset": self.offset.tolist(), "gamma": self.gamma, "name": self.name}
 
 
 class ValidationScore(keras.callbacks.Callback):
@@ -235,7 +239,8 @@ def cross_validate(
 
     Args:
         build: makes a fresh network, given the training inputs of a fold.
-        weights_folder: where each network's weights go, as fold_K.weights.h5; None: they are not kept.
+        weights_folder: where each network's weights go, as fold_K.weights.h5, if there is a `partial`; None: they
+            are not kept.
         partial: a folder for finished folds; None: an interrupted run begins anew.
         key: what the result depends on beside the arguments; finished folds with another key are discarded.
     """

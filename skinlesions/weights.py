@@ -4,6 +4,7 @@ Whatever the source, the result is one `.weights.h5` file that loads into the pl
 """
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import keras
@@ -50,13 +51,14 @@ def fold_rescaling(network: keras.Model) -> None:
     With `weights="imagenet"` Keras adds a rescaling layer by 1/sqrt(s) after the normalisation (x - mean)/sqrt(v);
     without, it does not. Multiplying v by s does the same, so one architecture serves every source of weights.
     """
-    names = [layer.name for layer in network.layers]
-    if "normalization" not in names:
+    pairs = [
+        (layer, following)
+        for layer, following in pairwise(network.layers)
+        if isinstance(layer, keras.layers.Normalization) and isinstance(following, keras.layers.Rescaling)
+    ]
+    if not pairs:
         return
-    following = network.layers[names.index("normalization") + 1]
-    if not isinstance(following, keras.layers.Rescaling):
-        return
-    normalization = network.get_layer("normalization")
+    ((normalization, following),) = pairs
     mean, variance, *rest = normalization.get_weights()
     factor = np.asarray(following.scale, "float64").reshape(variance.shape)
     normalization.set_weights([mean, (variance / factor**2).astype(variance.dtype), *rest])
@@ -87,6 +89,9 @@ def load(name: str, settings: Backbone) -> tuple[keras.Model, dict[str, str | No
         fold_rescaling(official)
         network = backbones.trunk(name, settings.image_size, settings.cut_at)
         network.set_weights(official.get_weights())
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # it keeps a copy of mean and variance, which set_weights does not touch
         return network, provenance | {"source": "Keras' ImageNet weights, checked against Keras' hash"}
     path = local_file(name, settings)
     network = backbones.trunk(name, settings.image_size, settings.cut_at)

@@ -97,7 +97,6 @@ def test_uneven_classes_are_refused(folds_and_dx):
         splits.check_folds(folds, dx)
 
 
-@pytest.mark.xfail(strict=True, reason="check_folds counts only the folds that are there")
 def test_a_whole_fold_that_is_missing_is_refused(folds_and_dx):
     """Folds 0, 1, 3, 4: the model of fold 1 would have nothing to validate on."""
     folds, dx = folds_and_dx

@@ -103,16 +103,12 @@ def test_without_the_rescaling_the_activations_are_far_off(official, official_fi
     assert distance(plain.predict_on_batch(pixels), official.predict_on_batch(pixels)) > 0.2
 
 
-@pytest.mark.xfail(
-    strict=True, reason="fold_rescaling looks for a layer called `normalization`: the first of a process"
-)
 def test_the_rescaling_is_kept_in_a_process_that_built_other_networks_before(tmp_path, monkeypatch, official, pixels):
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
     network = stored_and_loaded(None)
     assert distance(network.predict_on_batch(pixels), official.predict_on_batch(pixels)) < 2e-3
 
 
-@pytest.mark.xfail(strict=True, reason="set_weights does not reach what Normalization has precomputed")
 def test_the_loaded_network_computes_what_the_stored_one_will(official, pixels):
     keras.backend.clear_session()
     network, _ = weights.load("efficientnet_b0", settings())

@@ -68,7 +68,8 @@ def augmentations(originals: np.ndarray, augmented: dict[str, np.ndarray]) -> Fi
         augmented: by the name of the augmentation, [m, n, H, W, 3] with values 0 to 255: m draws of each image.
     """
     draws = sum(len(stack) for stack in augmented.values())
-    figure, grid = plt.subplots(len(originals), 1 + draws, figsize=(1.35 * (1 + draws), 1.42 * len(originals) + 0.3))
+    size = (1.35 * (1 + draws), 1.42 * len(originals) + 0.3)
+    figure, grid = plt.subplots(len(originals), 1 + draws, figsize=size, squeeze=False)
     for row, image in zip(grid, originals, strict=True):
         row[0].imshow(image)
     column = 1

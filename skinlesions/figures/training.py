@@ -5,6 +5,7 @@ import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
@@ -14,7 +15,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         history: training.Result.history.
     """
     panels = {
-        "loss": "training loss (weighted, with dropout)",
+        "loss": "training loss (with dropout and weight decay)",
         "val_loss": "validation loss (plain)",
         "val_balanced_accuracy": "validation balanced accuracy",
     }
@@ -22,9 +23,14 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     colors = seaborn.color_palette("cividis", history["fold"].nunique())
     for axes, (column, title) in zip(grid, panels.items(), strict=True):
         shared = {"x": "epoch", "y": column, "hue": "fold", "palette": colors, "legend": False, "ax": axes}
-        seaborn.lineplot(history, **shared)
+        lines_only = {"estimator": None, "units": "fold"}
+        seaborn.lineplot(history, **shared, **lines_only)
         seaborn.scatterplot(history[history["chosen"]], **shared, s=45, edgecolor="black", zorder=3)
         axes.set(title=title, ylabel="")
+        if column == "loss":  # the weight decay of the first epochs would flatten everything after them
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter(ScalarFormatter())
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.get_major_locator().set_params(integer=True)
     lines = [Line2D([], [], color=color) for color in colors]
     figure.legend(

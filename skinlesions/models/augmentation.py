@@ -15,7 +15,7 @@ class RandomDihedral(keras.layers.Layer):
     """Every image [N, H, W, C], H = W, under one of the eight symmetries of the square, each as likely."""
 
     def __init__(self, seed: int | None = None, **kwargs: object) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False, **kwargs})
         self.seed = seed
         self.generator = keras.random.SeedGenerator(seed)
 
@@ -52,14 +52,15 @@ def layers(kind: str, seed: int | None = None) -> keras.Layer:
     if kind == "dihedral":
         return RandomDihedral(seed, name="augmentation")
     if kind == "original":
-        filled = {"fill_mode": "nearest", "seed": seed}
+        # One seed each: with the same one, the first turn, shift and zoom would be the same random number.
+        seeds = [None] * 5 if seed is None else np.random.SeedSequence(seed).generate_state(5).tolist()
         return keras.Sequential(
             [
-                keras.layers.RandomRotation(0.5, **filled),
-                keras.layers.RandomTranslation(0.1, 0.1, **filled),
-                keras.layers.RandomShear(0.1, 0.1, **filled),
-                keras.layers.RandomZoom(0.1, 0.1, **filled),
-                keras.layers.RandomFlip("horizontal_and_vertical", seed=seed),
+                keras.layers.RandomRotation(0.5, fill_mode="nearest", seed=seeds[0]),
+                keras.layers.RandomTranslation(0.1, 0.1, fill_mode="nearest", seed=seeds[1]),
+                keras.layers.RandomShear(0.1, 0.1, fill_mode="nearest", seed=seeds[2]),
+                keras.layers.RandomZoom(0.1, 0.1, fill_mode="nearest", seed=seeds[3]),
+                keras.layers.RandomFlip("horizontal_and_vertical", seed=seeds[4]),
             ],
             name="augmentation",
         )

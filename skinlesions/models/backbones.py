@@ -27,7 +27,7 @@ class Preprocess(keras.layers.Layer):
         reverse_channels: bool = False,
         **kwargs: object,
     ) -> None:
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**{"trainable": False, **kwargs})
         self.scale, self.offset, self.reverse_channels = tuple(scale), tuple(offset), reverse_channels
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:

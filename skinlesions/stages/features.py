@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument("backbone")
     name = parser.parse_args().backbone
     settings = params.load()
-    backbone, batch_size = settings.backbones[name], settings.features.batch_size
+    backbone, batch_size = settings.backbone(name), settings.features.batch_size
     network = backbones.trunk(name, backbone.image_size, backbone.cut_at)
     network.load_weights(weights.stored(name))
     features.extract(

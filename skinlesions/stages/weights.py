@@ -11,7 +11,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backbone")
     name = parser.parse_args().backbone
-    weights.save(name, *weights.load(name, params.load().backbones[name]))
+    weights.save(name, *weights.load(name, params.load().backbone(name)))
 
 
 if __name__ == "__main__":

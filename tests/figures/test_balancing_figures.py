@@ -69,7 +69,6 @@ def test_every_figure_is_drawn_without_a_warning_and_twice_the_same(name, tmp_pa
         assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="the grid of a single row is not an array of rows")
 def test_the_augmentations_of_a_single_image():
     draw.augmentations(*pictures(1, 2))
 

@@ -62,7 +62,6 @@ def test_the_layer_works_inside_a_network_that_trains(kind):
     assert not np.array_equal(seen[-1], batch)
 
 
-@pytest.mark.xfail(strict=True, reason="with a seed, the layers of the original augmentation share their first draw")
 def test_turn_shift_shear_zoom_and_flip_are_drawn_independently():
     augment = augmentation.layers("original", seed=7)
     shape = (256, 8, 8, 3)
@@ -126,7 +125,6 @@ def test_unknown_kinds_are_refused():
         augmentation.layers("mixup")
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="RandomDihedral gets `trainable` twice when it is loaded")
 def test_the_layer_survives_saving(tmp_path):
     inputs = keras.Input((5, 5, 3))
     network = keras.Model(inputs, augmentation.RandomDihedral(seed=3)(inputs))

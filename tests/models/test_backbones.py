@@ -40,7 +40,6 @@ def test_every_architecture_was_compared():
     assert set(MODULES) == set(backbones.ARCHITECTURES)
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="Preprocess gets `trainable` twice when it is loaded")
 def test_preprocessing_survives_saving(tmp_path, pixels):
     images = keras.Input((32, 32, 3), dtype="uint8")
     network = keras.Model(images, backbones.Preprocess(**backbones.CAFFE)(images))
