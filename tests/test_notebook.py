@@ -203,10 +203,21 @@ def test_an_interrupted_run_leaves_no_kernel(project, number):
     endless = "import os, sys, threading\nprint('pid', os.getpid(), file=sys.stderr, flush=True)\n"
     nbformat.write(sources(endless=endless + "threading.Event().wait()"), project / "endless.ipynb")
     command = [sys.executable, "-m", "skinlesions.notebook", "endless.ipynb", "out/endless.ipynb"]
-    with subprocess.Popen(command, cwd=project, env=environment(), stderr=subprocess.PIPE, text=True) as process:
-        kernel = next(int(line.split()[1]) for line in process.stderr if line.startswith("pid "))
-        process.send_signal(number)
-        _, remaining = process.communicate(timeout=60)
+    with subprocess.Popen(
+        command,
+        cwd=project,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test suite in the background of a shell ignores SIGINT, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            kernel = next(int(line.split()[1]) for line in process.stderr if line.startswith("pid "))
+            process.send_signal(number)
+            _, remaining = process.communicate(timeout=60)
+        finally:
+            process.kill()  # a run that does not end would keep the test waiting for ever
     assert process.returncode == 128 + number
     assert "Traceback" not in remaining
     with pytest.raises(ProcessLookupError):
