@@ -98,7 +98,12 @@ def readable(table: pd.DataFrame, metrics: Sequence[str], digits: int = 3) -> pd
         if np.isnan(row[metric]):
             return "–"
         numbers = [f"{row[name]:.{digits}f}" for name in (metric, f"{metric}_low", f"{metric}_high") if name in row]
-        return numbers[0] if len(numbers) == 1 else f"{numbers[0]} ({numbers[1]}–{numbers[2]})"
+        # Unbreakable: an interval is read in one piece.
+        return (
+            numbers[0]
+            if len(numbers) == 1
+            else f"{numbers[0]}\N{NO-BREAK SPACE}({numbers[1]}\N{WORD JOINER}–\N{WORD JOINER}{numbers[2]})"
+        )
 
     rows = [{METRIC_NAMES[metric]: text(row, metric) for metric in metrics} for row in table.to_dict("records")]
     return pd.DataFrame(rows, index=table.index)
