@@ -116,4 +116,4 @@ def test_each_draw_stands_beside_its_image():
     panels = draw.augmentations(originals, stacks).axes
     levels = np.array([axes.images[0].get_array()[0, 0, 0] for axes in panels]).reshape(2, 4)
     assert levels.tolist() == [[50, 51, 52, 255], [100, 101, 102, 255]]
-    assert [axes.get_title() for axes in panels[:4]] == ["original", "dihedral 1", "dihedral 2", "original 1"]
+    assert [axes.get_title() for axes in panels[:4]] == ["the image", "dihedral 1", "dihedral 2", "original 1"]

@@ -38,7 +38,7 @@ HISTORIES = {
     "one epoch": history([1, 1, 1]),
     "one fold": history([4]),
     "twenty folds": history([3] * 20),
-    "constant": history([5, 5, 5], loss=0.0, val_loss=1.0, val_balanced_accuracy=1 / 7),
+    "constant": history([5, 5, 5], loss=0.7, val_loss=1.0, val_balanced_accuracy=1 / 7),
     "diverged": history([5, 5, 5], loss=1e30, val_loss=36.04),
 }
 

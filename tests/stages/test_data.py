@@ -16,6 +16,7 @@ from skinlesions.dataset.dataverse import PublishedFile
 from skinlesions.files import read_json
 from skinlesions.stages import data
 from tests.dataverse_server import DOI, Dataverse, serving
+from tests.killing import killed_after
 from tests.raw_files import IMAGES, dataverse_folder, table, write_zip
 
 COMMAND = (sys.executable, "-m", "skinlesions.stages.data")
@@ -110,12 +111,10 @@ def test_without_folder_and_network_the_three_ways_out_are_named(root):
 
 def test_the_sample_goes_on_after_a_kill_at_any_moment(root):
     set_params(root, source="sample", sample_images="100", sample_seed="2018")
-    process = subprocess.Popen(COMMAND, cwd=root, env=environment(), stderr=subprocess.DEVNULL)
-    partial, raw = root / "data" / "partial" / "raw" / "images", root / "data" / "raw"
-    while process.poll() is None and len(list(partial.glob("*.jpg"))) < 5:
-        pass
-    process.kill()
-    assert process.wait() == -signal.SIGKILL  # it was still at work
+    killed = subprocess.run(killed_after(5, "data"), cwd=root, env=environment(), stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    raw = root / "data" / "raw"
+    assert list((root / "data" / "partial" / "raw" / "images").glob("*.jpg"))
     assert not raw.exists()
     assert run(root).returncode == 0
     metadata = sample.metadata(100, 2018)

@@ -17,6 +17,7 @@ from PIL import Image
 from skinlesions import features, files, images, params, paths, splits
 from skinlesions.dataset.schema import CLASSES, INDEX_COLUMNS, METADATA_COLUMNS, read_index
 from skinlesions.models import backbones
+from tests.killing import killed_after
 from tests.synthetic import synthetic_index
 
 # On top of the preset of the pipeline tests: images of 48 pixels, three folds, VGG16 with random weights at 32 pixels.
@@ -29,17 +30,15 @@ backbones:
 """
 
 
-def start(root: Path, stage: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", f"skinlesions.stages.{stage}", *arguments]
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.Popen(command, cwd=root, env=environment, text=True, stderr=subprocess.PIPE)
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def run(root: Path, stage: str, *arguments: str) -> tuple[int, str]:
     """The exit code and what the stage printed."""
-    process = start(root, stage, *arguments)
-    printed = process.communicate(timeout=300)[1]
-    return process.returncode, printed
+    command = [sys.executable, "-m", f"skinlesions.stages.{stage}", *arguments]
+    finished = subprocess.run(command, cwd=root, env=environment(), text=True, stderr=subprocess.PIPE, timeout=300)
+    return finished.returncode, finished.stderr
 
 
 @pytest.fixture(scope="module")
@@ -111,15 +110,11 @@ def test_features_killed_in_the_middle_go_on_and_are_those_of_the_stored_weights
     assert provenance["source"] == "random initialisation" and provenance["stored_sha256"] == files.sha256(stored)
 
     rows = project / "data" / "partial" / "features" / "vgg16" / "rows.float16"
-    process = start(project, "features", "vgg16")
-    while process.poll() is None and not (rows.exists() and rows.stat().st_size >= 10 * 2 * 128 * 2):
-        pass
-    process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL  # it was still at work
+    killed = subprocess.run(killed_after(10, "features", "vgg16"), cwd=project, env=environment())
+    assert killed.returncode == -signal.SIGKILL
     finished = rows.stat().st_size // (2 * 128)
     target = project / "data" / "features" / "vgg16.npy"
-    assert finished >= 20 and not target.exists()
+    assert finished == 20 and not target.exists()
 
     code, printed = run(project, "features", "vgg16")
     assert code == 0, printed
