@@ -6,12 +6,9 @@ import keras
 import numpy as np
 import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from benchmarks.measurement import IMAGES, index, seconds, verdict
-from skinlesions import balancing, params, paths, splits, training
+from skinlesions import balancing, params, paths, reference, splits, training
 from skinlesions.dataset.schema import class_indices, read_index
 
 NAMES = ("mobilenet_v2", "resnet50", "efficientnet_b4")
@@ -27,15 +24,11 @@ def made_up_features(labels: np.ndarray, width: int) -> np.ndarray:
     return 0.08 * centres[labels] + generator.normal(size=(len(labels), width)).astype("float32")
 
 
-def logistic_regression(inputs: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> None:
-    """Fit scikit-learn's logistic regression once per fold, on the images that the head is trained on."""
-    folds = int(fold.max()) + 1
+def logistic_regression(inputs: np.ndarray, labels: np.ndarray, fold: np.ndarray, inverse_strength: float) -> None:
+    """The yardstick of notebook 02, trained once per fold on the images that the head is trained on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for number in range(folds):
-            chosen, _, test = splits.roles(fold, number, folds)
-            model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=100))
-            model.fit(inputs[chosen], labels[chosen]).predict_proba(inputs[test])
+        reference.logistic_regression(inputs, labels, fold, inverse_strength, train_on_validation=False)
 
 
 def measure(quick: bool) -> dict[str, pd.DataFrame]:
@@ -88,7 +81,9 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
             )
 
         ours = seconds(train)
-        reference = seconds(lambda inputs=inputs: logistic_regression(inputs, labels, fold))
+        yardstick = seconds(
+            lambda inputs=inputs: logistic_regression(inputs, labels, fold, settings.balance.logistic_regression_c)
+        )
         keras.backend.clear_session()
         rows.append(
             (
@@ -97,13 +92,13 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
                 f"{len(results[0].history):,}",
                 f"{ours:.1f}",
                 verdict(ours, TARGET, at_least=False),
-                f"{reference:.1f}",
-                f"{ours / reference:.2f}",
+                f"{yardstick:.1f}",
+                f"{ours / yardstick:.2f}",
             )
         )
     source = "frozen features of the published run" if real else "made-up features of the real number and width"
     columns = [
         *("model", "features", "epochs, all folds", "`training.cross_validate`, seconds", "target"),
-        *("logistic regression (scikit-learn, at most 100 iterations), seconds", "ratio"),
+        *(f"logistic regression (scikit-learn, at most {reference.ITERATIONS} iterations), seconds", "ratio"),
     ]
     return {f"{len(labels):,} images, {source}, plan `{plan.strategy}`": pd.DataFrame(rows, columns=columns)}
