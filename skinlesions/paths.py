@@ -33,9 +33,6 @@ NOTEBOOKS = ROOT / "notebooks"
 LOGS = ROOT / "logs"
 REPORTS = ROOT / "reports"
 REPORTS_PREDICTIONS = REPORTS / "predictions"
-REPORTS_TABLES = REPORTS / "tables"
-REPORTS_FIGURES = REPORTS / "figures"
-REPORTS_NOTEBOOKS = REPORTS / "notebooks"
 
 
 def relative(path: Path) -> str:
