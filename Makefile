@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 DEMO := build/demo
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" --upgrade
 export PATH := $(BIN):$(PATH)
 export PYTHONUNBUFFERED := 1
 export TF_CPP_MIN_LOG_LEVEL ?= 3
@@ -20,7 +23,7 @@ setup: $(VENV)/.installed  ## create .venv from requirements.txt, every file che
 $(VENV)/.installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older; say which with: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.txt
+	$(INSTALL) -r requirements.txt
 	@touch $@
 
 demo: setup  ## run the whole pipeline on a synthetic sample, in build/demo
@@ -34,13 +37,18 @@ report: setup  ## regenerate the report from the images (PRESET=name applies pre
 verify: setup  ## recompute the published tables from the published predictions
 	$(BIN)/python -m skinlesions.verify
 
-test: setup  ## run the test suite
+test: $(VENV)/.installed-test  ## run the test suite
 	$(BIN)/python -m pytest
+
+# What only the tests need comes on top, in versions that agree with requirements.txt.
+$(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
+	$(INSTALL) -r requirements-test.txt
+	@touch $@
 
 lab: setup  ## open the notebooks in JupyterLab
 	PYTHONPATH=$(CURDIR) $(BIN)/jupyter lab notebooks
 
-lock: setup  ## resolve requirements.in into requirements.txt again
+lock: setup  ## resolve requirements.in and requirements-test.in into their .txt again
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --upgrade requirements.in -o requirements.txt
+	$(RESOLVE) requirements.in -o requirements.txt
+	$(RESOLVE) --constraint requirements.txt requirements-test.in -o requirements-test.txt
