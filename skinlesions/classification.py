@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.metrics import confusion_matrix
@@ -31,15 +31,18 @@ def confusion_table(model: str, labels: np.ndarray, predicted: np.ndarray) -> pd
 
 
 def report_by_class(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Precision, recall, specificity, F1 and average precision (the area under precision and recall) of every class.
+    """Precision, recall, specificity, F1 and the areas under two curves of every class against the rest.
+
+    `auc` is the area under the ROC curve, `average_precision` that under precision and recall. For intervals of the
+    same scores see skinlesions.metrics.ALL_METRICS.
 
     Args:
         labels: int [N], positions in CLASSES.
         probabilities: float [N, 7].
 
     Returns:
-        dx, images, called, precision, recall, specificity, f1, average_precision; the last two rows are the macro and
-        the weighted mean. What is undefined, such as the precision of a class that is never called, is 0.
+        dx, images, called, precision, recall, specificity, f1, auc, average_precision; the last two rows are the
+        macro and the weighted mean. What is undefined, such as the precision of a class that is never called, is 0.
     """
     predicted = probabilities.argmax(axis=1)
     positions = np.arange(len(CLASSES))
@@ -54,6 +57,12 @@ def report_by_class(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFra
         "recall": recall,
         "specificity": 1 - false_alarms / np.maximum(others, 1),
         "f1": f1,
+        "auc": [
+            roc_auc_score(labels == position, probabilities[:, position])
+            if 0 < images[position] < images.sum()
+            else 0.0
+            for position in positions
+        ],
         "average_precision": [
             average_precision_score(labels == position, probabilities[:, position]) if images[position] else 0.0
             for position in positions

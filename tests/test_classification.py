@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score, classification_report, conf
 
 from skinlesions import classification
 from skinlesions.dataset.schema import CLASSES
-from skinlesions.metrics import softmax
+from skinlesions.metrics import CLASS_METRICS, softmax, summary
 
 
 @pytest.fixture(params=["all classes", "a class without images", "a class that is never called"])
@@ -43,6 +43,15 @@ def test_the_report_is_that_of_scikit_learn(scored):
     assert not table.isna().any(axis=None)
 
 
+def test_the_scores_are_those_that_are_bootstrapped(scored):
+    table = classification.report_by_class(*scored).set_index("dx")
+    scores = summary(*scored, by_class=True)
+    for name in CLASSES:
+        for metric in CLASS_METRICS:
+            ours = scores[f"{metric}_{name}"]
+            assert table.loc[name, metric] == pytest.approx(0 if np.isnan(ours) else ours), (name, metric)
+
+
 def test_specificity_and_average_precision_of_each_class(scored):
     labels, probabilities = scored
     predicted = probabilities.argmax(axis=1)
@@ -63,7 +72,7 @@ def test_specificity_and_average_precision_of_each_class(scored):
 def test_a_perfect_and_an_always_nv_classifier():
     labels = np.repeat(np.arange(7), 3)
     perfect = classification.report_by_class(labels, np.eye(7)[labels]).set_index("dx")
-    scores = ["precision", "recall", "specificity", "f1", "average_precision"]
+    scores = ["precision", "recall", "specificity", "f1", "auc", "average_precision"]
     assert (perfect[scores] == 1).all(axis=None)
     always = classification.report_by_class(labels, np.eye(7)[np.full(21, 5)]).set_index("dx")
     assert always.loc["nv", ["recall", "specificity"]].tolist() == [1, 0]

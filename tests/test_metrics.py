@@ -5,7 +5,7 @@ import pytest
 from sklearn import metrics as reference
 
 from skinlesions.dataset.schema import CLASSES
-from skinlesions.metrics import METRICS, confusion_matrix, softmax, summary, weighted_summary
+from skinlesions.metrics import ALL_METRICS, METRIC_NAMES, METRICS, confusion_matrix, softmax, summary, weighted_summary
 
 EVERY_CLASS = range(len(CLASSES))
 
@@ -41,6 +41,24 @@ def by_scikit_learn(labels: np.ndarray, probabilities: np.ndarray, weights: np.n
     }
 
 
+def by_scikit_learn_and_class(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    predicted = probabilities.argmax(axis=1)
+    known = {"sample_weight": weights}
+    values = {
+        "macro_average_precision": reference.average_precision_score(np.eye(7)[labels], probabilities, **known),
+    }
+    for k, name in enumerate(CLASSES):
+        answers = (labels == k, predicted == k)
+        values |= {
+            f"specificity_{name}": reference.recall_score(*answers, pos_label=False, **known),
+            f"precision_{name}": reference.precision_score(*answers, **known),
+            f"f1_{name}": reference.f1_score(*answers, **known),
+            f"auc_{name}": reference.roc_auc_score(labels == k, probabilities[:, k], **known),
+            f"average_precision_{name}": reference.average_precision_score(labels == k, probabilities[:, k], **known),
+        }
+    return values
+
+
 def test_summary_agrees_with_scikit_learn(sample):
     ours = summary(*sample)
     theirs = by_scikit_learn(*sample, np.ones(400))
@@ -57,13 +75,48 @@ def test_weighted_metrics_agree_with_scikit_learn_on_every_resample(sample):
         assert {name: ours[name][row] for name in theirs} == pytest.approx(theirs, rel=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["counts", "fractions"])
+def test_the_scores_of_each_class_agree_with_scikit_learn(sample, kind):
+    generator = np.random.default_rng(14)
+    weights = {"counts": generator.poisson(1.0, size=(5, 400)), "fractions": generator.random(size=(5, 400))}[kind]
+    weights[0] = 1
+    weights[:, :7] = 1
+    ours = weighted_summary(*sample, weights, by_class=True)
+    assert tuple(ours) == ALL_METRICS
+    assert set(METRIC_NAMES) == set(ALL_METRICS)
+    for row in range(5):
+        theirs = by_scikit_learn_and_class(*sample, weights[row])
+        assert set(theirs) == set(ALL_METRICS) - set(METRICS)
+        assert {name: ours[name][row] for name in theirs} == pytest.approx(theirs, rel=1e-9)
+
+
+def test_asking_for_each_class_changes_no_other_metric(sample):
+    weights = np.random.default_rng(15).poisson(1.0, size=(5, 400))
+    few, all_of_them = weighted_summary(*sample, weights), weighted_summary(*sample, weights, by_class=True)
+    for name in METRICS:
+        assert few[name].tobytes() == all_of_them[name].tobytes()
+    assert summary(*sample, by_class=True)["macro_auc"] == pytest.approx(
+        np.mean([summary(*sample, by_class=True)[f"auc_{name}"] for name in CLASSES])
+    )
+
+
+def test_the_average_precision_of_a_worked_example():
+    # Ranks 1, 2 and 4 of five hold the class: precisions 1, 1 and 3/4 there; a tie is called as a whole.
+    labels = np.array([0, 0, 1, 0, 1])
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    assert summary(labels, np.c_[scores, 1 - scores], "ab", by_class=True)["average_precision_a"] == 2.75 / 3
+    scores = np.array([0.9, 0.7, 0.7, 0.6, 0.5])
+    value = summary(labels, np.c_[scores, 1 - scores], "ab", by_class=True)["average_precision_a"]
+    assert value == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+
+
 def test_weights_mean_the_same_as_repeated_images(sample):
     labels, probabilities = sample
     weights = np.random.default_rng(5).poisson(1.0, size=400)
-    repeated = summary(np.repeat(labels, weights), np.repeat(probabilities, weights, axis=0))
-    weighted = weighted_summary(labels, probabilities, weights[None])
+    repeated = summary(np.repeat(labels, weights), np.repeat(probabilities, weights, axis=0), by_class=True)
+    weighted = weighted_summary(labels, probabilities, weights[None], by_class=True)
     # The calibration error keeps the bins of the original sample, so it is not the same by design.
-    for name in set(METRICS) - {"ece"}:
+    for name in set(ALL_METRICS) - {"ece"}:
         assert weighted[name][0] == pytest.approx(repeated[name], rel=1e-12)
 
 
@@ -97,9 +150,12 @@ def test_metrics_do_not_depend_on_the_order_of_the_images(sample):
 
 def test_perfect_and_constant_predictions():
     labels = np.arange(70) % 7
-    perfect = summary(labels, np.eye(7)[labels])
-    assert perfect == pytest.approx({name: 0.0 if name in ("nll", "brier", "ece") else 1.0 for name in METRICS})
-    constant = summary(labels, np.tile(np.eye(7)[5], (70, 1)))
+    perfect = summary(labels, np.eye(7)[labels], by_class=True)
+    assert perfect == pytest.approx({name: 0.0 if name in ("nll", "brier", "ece") else 1.0 for name in ALL_METRICS})
+    constant = summary(labels, np.tile(np.eye(7)[5], (70, 1)), by_class=True)
+    assert constant["macro_average_precision"] == pytest.approx(1 / 7)
+    assert constant["specificity_nv"] == 0
+    assert np.isnan(constant["precision_mel"]) and constant["f1_mel"] == 0
     assert constant["balanced_accuracy"] == pytest.approx(1 / 7)
     assert constant["macro_auc"] == 0.5
     assert constant["macro_f1"] == pytest.approx(0.25 / 7)
@@ -108,8 +164,11 @@ def test_perfect_and_constant_predictions():
 def test_absent_classes_are_left_out_and_never_crash():
     labels = np.array([4, 5, 5, 5])
     probabilities = softmax(np.random.default_rng(9).normal(size=(4, 7)))
-    values = summary(labels, probabilities)
-    assert np.isnan(values["recall_df"])
+    values = summary(labels, probabilities, by_class=True)
+    assert np.isnan([values[f"{metric}_df"] for metric in ("recall", "auc", "average_precision")]).all()
+    assert values["macro_average_precision"] == pytest.approx(
+        (values["average_precision_mel"] + values["average_precision_nv"]) / 2
+    )
     assert values["balanced_accuracy"] == pytest.approx((values["recall_mel"] + values["recall_nv"]) / 2)
     assert not np.isnan([values[name] for name in METRICS if not name.startswith("recall")]).any()
     one_class = summary(labels[1:], probabilities[1:])
