@@ -135,7 +135,7 @@ def weighted_summary(
 
     nll, brier = _losses(labels, probabilities)
     confidence = probabilities.max(axis=1)
-    gaps = _sums(weights * ((labels == predicted) - confidence), _calibration_bins(confidence), CALIBRATION_BINS)
+    gaps = _sums(weights * ((labels == predicted) - confidence), equal_mass_bins(confidence), CALIBRATION_BINS)
     values = {
         "balanced_accuracy": _mean(recall, present),
         "accuracy": _ratio(hits.sum(axis=1), total),
@@ -161,6 +161,16 @@ def weighted_summary(
     return values | {
         f"{metric}_{name}": score[:, k] for metric, score in scores.items() for k, name in enumerate(classes)
     }
+
+
+def equal_mass_bins(values: np.ndarray, count: int = CALIBRATION_BINS) -> np.ndarray:
+    """The bin of each of `values` [N], int64 [N], from 0 for the least to `count` - 1, with about as many in each.
+
+    Equal values share a bin, whatever the order of the rows, so that some bins may be larger and some empty.
+    """
+    # Equal values take the rank of the first of them.
+    rank = np.searchsorted(np.sort(values), values, side="left")
+    return rank * count // len(values)
 
 
 def _check(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, classes: int) -> None:
@@ -207,13 +217,6 @@ def _losses(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, 
     truth = np.zeros_like(probabilities)
     truth[rows, labels] = 1
     return -np.log(likelihood), ((probabilities - truth) ** 2).sum(axis=1)
-
-
-def _calibration_bins(confidence: np.ndarray) -> np.ndarray:
-    """The bin of every image, int64 [N], 0 to CALIBRATION_BINS - 1, from the least to the most confident."""
-    # Images of equal confidence take the rank of the first of them, so that the bins do not hang on the row order.
-    rank = np.searchsorted(np.sort(confidence), confidence, side="left")
-    return rank * CALIBRATION_BINS // len(confidence)
 
 
 def _areas(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray, both: bool) -> tuple[np.ndarray, np.ndarray]:
