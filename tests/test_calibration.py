@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
+from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
 
-from skinlesions import calibration, predictions
+from skinlesions import balancing, calibration, intervals, paths, predictions
+from skinlesions.dataset.schema import CLASSES
 from skinlesions.metrics import softmax, summary
 from tests.synthetic import synthetic_index, synthetic_predictions
 
@@ -79,3 +82,192 @@ def test_scaling_calibrates_and_keeps_the_predicted_class():
     labels = predictions.labels(test)
     for metric in ("nll", "brier", "ece"):
         assert summary(labels, after)[metric] < summary(labels, before)[metric]
+
+
+PLAN = {"nv_share_dropped": 0.6711, "effective_number_beta": 0.999, "focal_gamma": 2.0, "logit_adjustment_tau": 1.0}
+
+
+def skewed(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, the logits they were drawn from, and the logits of a model that is wrong about each class by itself."""
+    generator = np.random.default_rng(seed)
+    truth = 1.5 * generator.normal(size=(count, 7)) + np.array([-1.0, -1, 0, -2, 0, 2, -2])
+    labels = (softmax(truth).cumsum(axis=1) > generator.random((count, 1))).argmax(axis=1)
+    return labels, truth, truth * np.linspace(0.6, 1.4, 7) + np.linspace(1.5, -1.5, 7)
+
+
+def test_vector_scaling_recovers_known_factors_and_shifts():
+    labels, truth, stated = skewed(60_000)
+    scaling = calibration.vector_scaling(labels, stated, factor_prior=np.inf, shift_prior=100)
+    assert scaling.factors == pytest.approx(1 / np.linspace(0.6, 1.4, 7), abs=0.06)
+    recovered = scaling(stated)
+    assert np.abs(softmax(recovered) - softmax(truth)).mean() < 0.005
+
+
+def test_vector_scaling_agrees_with_a_direct_search_of_the_minimum():
+    labels, _, stated = skewed(400, seed=1)
+    overall = calibration.temperature(labels, stated)
+
+    def penalised(parameters: np.ndarray) -> float:
+        moved = stated / overall * parameters[:7] + parameters[7:]
+        away = (parameters[:7] - 1) / calibration.FACTOR_PRIOR, parameters[7:] / calibration.SHIFT_PRIOR
+        return 400 * negative_log_likelihood(labels, moved, 1) + sum((part**2).sum() for part in away) / 2
+
+    found = minimize(penalised, np.repeat([1.0, 0.0], 7), method="BFGS", options={"gtol": 1e-4})
+    scaling = calibration.vector_scaling(labels, stated)
+    assert np.r_[scaling.factors * overall, scaling.shifts] == pytest.approx(found.x, abs=1e-4)
+    assert penalised(np.r_[scaling.factors * overall, scaling.shifts]) <= found.fun + 1e-9
+
+
+def test_vector_scaling_without_priors_agrees_with_scikit_learn():
+    """Of two classes only the difference counts, which makes it a logistic regression on the two logits."""
+    generator = np.random.default_rng(2)
+    logits = generator.normal(size=(500, 2))
+    labels = (generator.random(500) < 1 / (1 + np.exp(-(2 * logits[:, 1] - logits[:, 0] + 0.5)))).astype(int)
+    scaling = calibration.vector_scaling(labels, logits, factor_prior=1e4, shift_prior=1e4)
+    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logits, labels)
+    assert softmax(scaling(logits)) == pytest.approx(theirs.predict_proba(logits), abs=1e-4)
+
+
+def test_vector_scaling_of_a_rare_or_absent_class_stays_near_the_temperature():
+    labels, _, stated = skewed(300, seed=3)
+    labels = np.where(labels == 3, 5, labels)
+    labels[0] = 3
+    for left in (labels, np.where(labels == 3, 5, labels)):
+        scaling = calibration.vector_scaling(left, stated)
+        overall = calibration.temperature(left, stated)
+        assert np.abs(scaling.factors * overall - 1).max() < 3 * calibration.FACTOR_PRIOR
+        assert np.abs(scaling.shifts).max() < 4 * calibration.SHIFT_PRIOR
+
+
+def test_each_fold_has_a_vector_scaling_from_its_own_validation_images():
+    table = synthetic_predictions(synthetic_index())
+    scalings = calibration.fold_vector_scalings(table)
+    rows = table[(table["split"] == "val") & (table["fold"] == 2)]
+    own = calibration.vector_scaling(predictions.labels(rows), predictions.logits(rows))
+    assert (scalings[2].factors == own.factors).all() and (scalings[2].shifts == own.shifts).all()
+    other = table.copy()
+    other.loc[other["split"] == "test", "logit_nv"] += 5
+    assert (calibration.fold_vector_scalings(other)[2].shifts == own.shifts).all()
+    test = predictions.select(table, "test")
+    probabilities = calibration.vector_scaled_probabilities(table, scalings)
+    row = int(np.flatnonzero(test["fold"] == 2)[0])
+    assert probabilities[row] == pytest.approx(softmax(own(predictions.logits(test)[row])))
+
+
+@pytest.mark.parametrize("strategy", balancing.DESCRIPTIONS)
+def test_the_natural_logits_are_those_that_no_plan_would_have_given(strategy):
+    """Images of five kinds, told apart by nothing else: the least loss is known for each, and so are the shares."""
+    plan = balancing.Plan(strategy=strategy, **PLAN)
+    # images[kind, class]
+    images = np.random.default_rng(4).integers(1, 60, size=(5, 7)) * np.array([1, 2, 3, 1, 3, 20, 1])
+    labels = np.concatenate([np.repeat(np.arange(7), of_kind) for of_kind in images])
+    kinds = np.repeat(np.arange(5), images.sum(axis=1))
+    class_counts = images.sum(axis=0)
+    if strategy == "undersample_nv":  # which nevi are dropped is random: let it be the same share of each kind
+        share = np.ones(7) - plan.nv_share_dropped * (np.arange(7) == 5)
+        seen = images * share
+    else:
+        rows = balancing.sample(plan, labels, seed=0)
+        seen = np.zeros((5, 7))
+        np.add.at(seen, (kinds[rows], labels[rows]), 1)
+    weighted = seen * balancing.class_weights(plan, class_counts)
+    offset = balancing.logit_offset(plan, class_counts)
+
+    def loss(logits: np.ndarray, weights: np.ndarray) -> float:
+        probabilities = softmax(logits + offset)
+        return -(weights * (1 - probabilities) ** plan.gamma * np.log(probabilities)).sum() / weights.sum()
+
+    learned = np.array(
+        [minimize(loss, np.zeros(7), args=(weights,), method="BFGS", options={"gtol": 1e-7}).x for weights in weighted]
+    )
+    expected = images / images.sum(axis=1, keepdims=True)
+    found = softmax(calibration.natural_logits(learned, plan, class_counts))
+    assert found == pytest.approx(expected, abs=2e-4)
+    if strategy != "none":
+        assert np.abs(softmax(learned) - expected).max() > 0.03
+
+
+def test_natural_logits_of_certain_predictions_stay_finite():
+    certain = np.array([[800.0, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 40, 0]])
+    for strategy in balancing.DESCRIPTIONS:
+        natural = calibration.natural_logits(certain, balancing.Plan(strategy=strategy, **PLAN), np.full(7, 10))
+        assert np.isfinite(natural).all(), strategy
+        assert natural.argmax(axis=1).tolist() == [0, 5], strategy
+
+
+def test_the_training_part_of_a_fold_is_neither_its_test_nor_its_validation_part():
+    table = synthetic_predictions(synthetic_index())
+    counts = calibration.training_counts(table)
+    test = predictions.select(table, "test")
+    for k in range(5):
+        rows = ~test["fold"].isin([k, (k + 1) % 5])
+        assert counts[k].tolist() == [int((test.loc[rows, "dx"] == name).sum()) for name in CLASSES]
+    plan = balancing.Plan(strategy="balanced_weights", **PLAN)
+    corrected = calibration.without_plan(table, plan)
+    rows = table["fold"] == 4
+    expected = calibration.natural_logits(predictions.logits(table[rows]), plan, counts[4])
+    assert (predictions.logits(corrected[rows]) == expected).all()
+    predictions.check(corrected, "corrected")
+
+
+def test_rebalanced_probabilities_are_those_of_equally_common_classes():
+    shares = np.array([0.1, 0.2, 0.7])
+    likelihood = np.random.default_rng(5).random((20, 3))
+    natural = likelihood * shares / (likelihood * shares).sum(axis=1, keepdims=True)
+    expected = likelihood / likelihood.sum(axis=1, keepdims=True)
+    assert calibration.rebalanced(natural, shares) == pytest.approx(expected)
+    assert calibration.rebalanced(natural, np.tile(shares, (20, 1))) == pytest.approx(expected)
+    assert np.isfinite(calibration.rebalanced(natural, np.array([0, 0.3, 0.7]))).all()
+
+
+def test_class_calibration_errors_against_scikit_learn_and_under_weights():
+    labels, _, stated = skewed(700, seed=6)
+    probabilities = softmax(stated)
+    errors = calibration.class_calibration_errors(labels, probabilities, bins=10)
+    for k in range(7):
+        share, mean = calibration_curve(labels == k, probabilities[:, k], n_bins=10, strategy="quantile")
+        # Their bins have edges between images, ours hold 70 images each: the same, without ties.
+        assert errors[k] == pytest.approx(np.abs(share - mean).mean(), abs=0.003)
+    weights = np.stack([np.ones(700), np.random.default_rng(7).poisson(1.0, 700)])
+    both = calibration.class_calibration_errors(labels, probabilities, weights, bins=10)
+    assert both.shape == (2, 7)
+    assert both[0] == pytest.approx(errors)
+    order = np.argsort(probabilities[:, 3])
+    gaps = [
+        (weights[1] * ((labels == 3) - probabilities[:, 3]))[order[low : low + 70]].sum() for low in range(0, 700, 70)
+    ]
+    assert both[1, 3] == pytest.approx(np.abs(gaps).sum() / weights[1].sum())
+
+
+def test_reliability_of_honest_probabilities_lies_on_the_diagonal():
+    labels, truth, _ = skewed(6000, seed=8)
+    probabilities = softmax(truth)
+    weights = intervals.lesion_resamples(np.arange(6000), labels, 300, seed=0)
+    table = calibration.reliability(labels, probabilities, weights, 0.95)
+    assert table["dx"].unique().tolist() == [calibration.PREDICTED, *CLASSES]
+    assert (table.groupby("dx")["images"].sum() == 6000).all()
+    assert (table["images"] == 400).all()
+    predicted = table[table["dx"] == calibration.PREDICTED]
+    assert predicted["confidence"].is_monotonic_increasing
+    assert (table["low"] <= table["share"]).all() and (table["share"] <= table["high"]).all()
+    inside = (table["low"] <= table["confidence"]) & (table["confidence"] <= table["high"])
+    assert inside.mean() > 0.85
+    gap = (predicted["images"] * (predicted["share"] - predicted["confidence"]).abs()).sum() / 6000
+    assert gap == pytest.approx(summary(labels, probabilities)["ece"])
+    mel = table[table["dx"] == "mel"]
+    error = calibration.class_calibration_errors(labels, probabilities)[CLASSES.index("mel")]
+    assert (mel["share"] - mel["confidence"]).abs().mean() == pytest.approx(error)
+
+
+@pytest.mark.parametrize("file", sorted(paths.REPORTS_PREDICTIONS.glob("*.csv.gz")), ids=lambda file: file.name)
+def test_scaling_fitted_on_validation_images_holds_on_the_test_images_of_the_published_predictions(file):
+    table = predictions.read(file)
+    test = predictions.select(table, "test")
+    labels = predictions.labels(test)
+    raw = softmax(predictions.logits(test))
+    by_temperature = calibration.calibrated_probabilities(table, calibration.fold_temperatures(table))
+    by_vector = calibration.vector_scaled_probabilities(table, calibration.fold_vector_scalings(table))
+    losses = [summary(labels, probabilities)["nll"] for probabilities in (raw, by_temperature, by_vector)]
+    assert losses[1] <= losses[0] + 0.005
+    assert losses[2] <= losses[1] + 0.005
+    assert calibration.class_calibration_errors(labels, by_vector).mean() < 0.02
