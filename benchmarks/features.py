@@ -22,14 +22,17 @@ def bare_network(trunk: keras.Model) -> keras.Model:
     return keras.Model(trunk.input, keras.layers.GlobalAveragePooling2D()(trunk.output))
 
 
-def rates(name: str, image_size: int, cut_at: str | None, batch_size: int, margin: int, count: int) -> dict[str, float]:
+def rates(backbone: params.Backbone, image_size: int, batch_size: int, margin: int, count: int) -> dict[str, float]:
     """Images per second of `features.extract` and of the bare network.
 
     Args:
+        backbone: an architecture and where it is cut.
+        image_size: what it gets.
         margin: by how many pixels the prepared images are larger than what the network takes.
     """
-    trunk = backbones.trunk(name, image_size, cut_at)
-    extractor, bare = backbones.feature_extractor(name, trunk), bare_network(trunk)
+    name = backbone.architecture
+    trunk = backbones.trunk(name, image_size, backbone.cut_at)
+    extractor, bare = backbones.feature_extractor(name, name, trunk, backbone.pooling), bare_network(trunk)
     side = image_size + margin
     pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), "uint8")
     in_memory = pixels[:, :image_size, :image_size].astype("float32") / 127.5 - 1
@@ -40,6 +43,7 @@ def rates(name: str, image_size: int, cut_at: str | None, batch_size: int, margi
             extractor,
             folder / "images.npy",
             folder / "features.npy",
+            crop=image_size,
             batch_size=batch_size,
             partial=folder / "partial",
             key={},
@@ -66,7 +70,7 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
         backbone = settings.backbones[name]
         size = 64 if quick else backbone.image_size
         margin = settings.prepare.size - backbone.image_size
-        rate = rates(name, size, backbone.cut_at, batch_size, margin, 2 * batch_size if quick else count)
+        rate = rates(backbone, size, batch_size, margin, 2 * batch_size if quick else count)
         ratio = rate["ours"] / rate["bare"]
         rows.append(
             (

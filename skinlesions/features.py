@@ -19,6 +19,7 @@ def extract(
     pixels: Path,
     target: Path,
     *,
+    crop: int,
     batch_size: int,
     partial: Path,
     key: dict[str, object],
@@ -27,7 +28,8 @@ def extract(
 
     Args:
         extractor: uint8 [n, size, size, 3] in, float32 [n, D] out.
-        pixels: a .npy file of uint8 [N, H, W, 3]; the central [size, size] goes in.
+        pixels: a .npy file of uint8 [N, H, W, 3].
+        crop: the side of the central part of them that goes in, scaled to `size`.
         partial: a folder for the rows finished so far.
         key: what the features depend on (hashes, settings); rows of an earlier run with another key are discarded.
 
@@ -36,10 +38,8 @@ def extract(
     """
     size, width = extractor.input_shape[1], extractor.output_shape[-1]
     count = len(files.read_array(pixels, memory_map=True))
-    rows, key_file = partial / "rows.float16", partial / "key.json"
-    if not (key_file.exists() and files.read_json(key_file) == key):
-        shutil.rmtree(partial, ignore_errors=True)
-        files.write_json(key_file, key)
+    files.keep_only_matching(partial, key)
+    rows = partial / "rows.float16"
     rows.touch()
     bytes_per_batch = batch_size * width * np.dtype("float16").itemsize
     done = rows.stat().st_size // bytes_per_batch * batch_size
@@ -47,7 +47,7 @@ def extract(
         stream.truncate(done // batch_size * bytes_per_batch)  # a batch cut short by a kill is computed again
         stream.seek(0, 2)
         for start in range(done, count, batch_size):
-            batch = images.centre_crop(files.read_rows(pixels, start, start + batch_size), size)
+            batch = images.network_inputs(files.read_rows(pixels, start, start + batch_size), crop, size)
             missing = batch_size - len(batch)
             if missing:  # one batch shape only: the network is not compiled again for the last one
                 batch = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)])

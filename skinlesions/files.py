@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,3 +102,11 @@ def sha256(path: Path) -> str:
 def fingerprint(*inputs: Path) -> dict[str, str]:
     """The name and SHA-256 of every file: what unfinished work depends on, to be kept beside it as its key."""
     return {path.name: sha256(path) for path in inputs}
+
+
+def keep_only_matching(folder: Path, key: dict[str, Any]) -> None:
+    """Empty `folder`, which holds unfinished work, unless that work was begun under `key`; note `key` in it."""
+    key_file = folder / "key.json"
+    if not (key_file.exists() and read_json(key_file) == key):
+        shutil.rmtree(folder, ignore_errors=True)
+        write_json(key_file, key)

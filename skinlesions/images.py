@@ -1,18 +1,17 @@
-"""From image files to one uint8 array.
+"""From image files to one uint8 array, and from its rows to what a network takes.
 
-The array is written to disk in order, chunk by chunk, so that memory stays flat however many images there are.
+The array is written to disk in order, image by image, so that memory stays flat however many images there are.
 Pillow decodes and resizes outside Python's global lock: threads use every core.
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from skinlesions import files
+from skinlesions.dataset.parallel import in_order
 from skinlesions.errors import UserError
 from skinlesions.progress import Progress
 
@@ -63,11 +62,8 @@ def read(path: Path, size: int, how: str) -> np.ndarray:
         raise UserError(f"{path.name} cannot be read as an image ({error}); fetch it again and rerun") from None
 
 
-def prepare(sources: Sequence[Path], target: Path, size: int, how: str, workers: int | None = None) -> None:
+def prepare(sources: Sequence[Path], target: Path, size: int, how: str) -> None:
     """Write all images to `target`, a .npy file of uint8 [N, size, size, 3], row i from sources[i].
-
-    Args:
-        workers: threads; one more than there are cores if None, so that no core waits while a chunk is written.
 
     Raises:
         UserError: a file is absent or does not decode.
@@ -76,14 +72,21 @@ def prepare(sources: Sequence[Path], target: Path, size: int, how: str, workers:
     with (
         files.replacing(target) as temporary,
         temporary.open("wb") as stream,
-        ThreadPoolExecutor(workers or (os.cpu_count() or 1) + 1) as pool,
         Progress("prepare", len(sources), "images") as progress,
     ):
         np.lib.format.write_array_header_1_0(stream, header)
-        for start in range(0, len(sources), CHUNK):
-            for image in pool.map(lambda path: read(path, size, how), sources[start : start + CHUNK]):
-                stream.write(image.tobytes())
-                progress.advance()
+        for image in in_order(lambda path: read(path, size, how), sources):
+            stream.write(image.tobytes())
+            progress.advance()
+
+
+def scaled(images: np.ndarray, size: int, resampling: Image.Resampling) -> np.ndarray:
+    """`images`, uint8 [N, H, H, 3], as uint8 [N, size, size, 3]."""
+    result = np.empty((len(images), size, size, 3), "uint8")
+    resized = in_order(lambda image: Image.fromarray(image).resize((size, size), resampling), images)
+    for number, image in enumerate(resized):
+        result[number] = image
+    return result
 
 
 def scaled_down(source: Path, size: int) -> np.ndarray:
@@ -94,11 +97,9 @@ def scaled_down(source: Path, size: int) -> np.ndarray:
     """
     count = len(files.read_array(source, memory_map=True))
     small = np.empty((count, size, size, 3), "uint8")
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, count, CHUNK):
-            chunk = files.read_rows(source, start, start + CHUNK)
-            resized = pool.map(lambda image: Image.fromarray(image).resize((size, size), Image.Resampling.BOX), chunk)
-            small[start : start + CHUNK] = [np.asarray(image) for image in resized]
+    for start in range(0, count, CHUNK):
+        stop = start + CHUNK
+        small[start:stop] = scaled(files.read_rows(source, start, stop), size, Image.Resampling.BOX)
     return small
 
 
@@ -113,3 +114,21 @@ def centre_crop(images: np.ndarray, size: int) -> np.ndarray:
         raise ValueError(f"cannot crop {size} pixels from images of {height} x {width}")
     top, left = (height - size) // 2, (width - size) // 2
     return images[:, top : top + size, left : left + size]
+
+
+def network_inputs(pixels: np.ndarray, crop: int, image_size: int) -> np.ndarray:
+    """What a network takes of prepared images: their central part, scaled.
+
+    Args:
+        pixels: uint8 [N, P, P, 3].
+        crop: the side of the central part, in pixels.
+        image_size: what that is scaled to, with smoothing if it is less; equal to `crop`: no pixel changes.
+
+    Returns:
+        uint8 [N, image_size, image_size, 3].
+
+    Raises:
+        ValueError: `crop` is more than the images have.
+    """
+    cropped = centre_crop(pixels, crop)
+    return cropped if crop == image_size else scaled(cropped, image_size, Image.Resampling.BICUBIC)

@@ -29,6 +29,24 @@ Strategy = Literal[
 ]
 
 
+# The networks of models/backbones.py, and the smallest side in pixels of an image that each takes. Known here as
+# well, so that a fault is found before anything is downloaded or computed.
+ARCHITECTURES = {
+    "convnext_tiny": 32,
+    "densenet121": 32,
+    "efficientnet_b0": 32,
+    "efficientnet_b4": 32,
+    "efficientnet_v2_b0": 32,
+    "inception_resnet_v2": 75,
+    "inception_resnet_v2_5_10_5": 75,
+    "inception_v3": 75,
+    "mobilenet_v2": 32,
+    "resnet50": 32,
+    "vgg16": 32,
+    "xception": 71,
+}
+
+
 class Block(BaseModel):
     """A block of params.yaml: no unknown keys, values of exactly the declared type."""
 
@@ -66,13 +84,27 @@ class Split(Block):
 
 
 class Backbone(Block):
-    """A frozen network and the weights in it."""
+    """A frozen network, the weights in it, and what it sees of an image."""
 
+    architecture: str
     weights: str
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     origin: str | None = None
     cut_at: str | None = None
+    crop: int = Field(ge=1, le=1024)
     image_size: int = Field(ge=32, le=1024)
+    pooling: Literal["average", "flatten"]
+
+    @model_validator(mode="after")
+    def _architecture_takes_the_size(self) -> "Backbone":
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(f"unknown architecture {self.architecture!r}; known: {', '.join(ARCHITECTURES)}")
+        smallest = ARCHITECTURES[self.architecture]
+        if self.image_size < smallest:
+            raise ValueError(
+                f"image_size: {self.image_size} is less than the {smallest} that {self.architecture} takes"
+            )
+        return self
 
 
 class Features(Block):
@@ -179,10 +211,10 @@ class Params(Block):
                     f"models.{name}.image_size: {model.image_size} is more than prepare.size ({self.prepare.size})"
                 )
         for name, backbone in self.backbones.items():
-            if backbone.image_size > self.prepare.size:
+            if backbone.crop > self.prepare.size:
                 raise ValueError(
-                    f"backbones.{name}.image_size: {backbone.image_size} is more than prepare.size "
-                    f"({self.prepare.size}), of which it is a crop"
+                    f"backbones.{name}.crop: {backbone.crop} is more than prepare.size "
+                    f"({self.prepare.size}), of which it is the central part"
                 )
         if self.balance.strategy != "auto" and self.balance.strategy not in self.balance.strategies:
             raise ValueError(f"balance.strategy: {self.balance.strategy!r} is not among balance.strategies")

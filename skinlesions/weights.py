@@ -17,6 +17,7 @@ from skinlesions.params import Backbone
 
 FOLDER_VARIABLE = "SKINLESIONS_WEIGHTS_DIR"
 RANDOM_SEED = 0
+CALIBRATION_IMAGES = 16
 
 
 def local_file(name: str, settings: Backbone) -> Path:
@@ -65,41 +66,86 @@ def fold_rescaling(network: keras.Model) -> None:
     normalization.finalize_state()
 
 
+def calibrate(network: keras.Model, architecture: str) -> None:
+    """Give a network of random weights the statistics of batch normalisation that its activations have.
+
+    Without them normalisation does nothing, and the activations fade from layer to layer until float16 cannot hold
+    them. The images are squares of random colours: like photographs, they have areas and edges.
+
+    Args:
+        network: a trunk of `architecture`; changed in place.
+    """
+    size = network.input_shape[1]
+    random = np.random.default_rng(RANDOM_SEED)
+    coarse = random.integers(0, 256, (CALIBRATION_IMAGES, 4, 4, 3), "uint8")
+    squares = coarse.repeat(-(-size // 4), axis=1).repeat(-(-size // 4), axis=2)[:, :size, :size]
+    preprocess = backbones.Preprocess(**backbones.architecture(architecture).preprocessing)
+    layers = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # the statistics of this one batch replace the initial ones
+    network(preprocess(squares), training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def plain(settings: Backbone, weights: str | None = None) -> keras.Model:
+    """The trunk that `settings` describe, with random weights or, if `weights` is `imagenet`, Keras' own.
+
+    Raises:
+        UserError: the architecture or the layer `cut_at` is unknown.
+    """
+    return backbones.trunk(settings.architecture, settings.image_size, settings.cut_at, weights)
+
+
 def load(name: str, settings: Backbone) -> tuple[keras.Model, dict[str, str | None]]:
     """The trunk of the backbone `name` with its weights, and where they came from.
 
     Raises:
         UserError: a local file is absent, has the wrong hash or does not fit; or Keras' download failed.
     """
-    provenance = {"backbone": name, "cut_at": settings.cut_at, "file": None, "sha256": None, "keras": keras.__version__}
+    provenance = {
+        "backbone": name,
+        "architecture": settings.architecture,
+        "initialisation": "random" if settings.weights == "none" else "ImageNet",
+        "cut_at": settings.cut_at,
+        "crop": settings.crop,
+        "image_size": settings.image_size,
+        "pooling": settings.pooling,
+        "file": None,
+        "sha256": None,
+        "keras": keras.__version__,
+    }
     if settings.weights == "none":
         keras.utils.set_random_seed(RANDOM_SEED)
-        network = backbones.trunk(name, settings.image_size, settings.cut_at)
+        network = plain(settings)
+        calibrate(network, settings.architecture)
         return network, provenance | {"source": "random initialisation"}
     if settings.weights == "imagenet":
         try:
-            official = backbones.trunk(name, settings.image_size, settings.cut_at, weights="imagenet")
+            official = plain(settings, weights="imagenet")
         except UserError:
             raise
         except Exception as error:  # keras raises bare Exceptions when a download fails
             raise UserError(
-                f"Keras could not download the ImageNet weights of {name} ({error}); connect to the network, "
-                f"or set backbones.{name}.weights to a file in the folder {FOLDER_VARIABLE}"
+                f"Keras could not download the ImageNet weights of {settings.architecture} ({error}); "
+                f"connect to the network, or set backbones.{name}.weights to a file in the folder {FOLDER_VARIABLE}"
             ) from None
         fold_rescaling(official)
-        network = backbones.trunk(name, settings.image_size, settings.cut_at)
+        network = plain(settings)
         network.set_weights(official.get_weights())
         for layer in network.layers:
             if isinstance(layer, keras.layers.Normalization):
                 layer.finalize_state()  # it keeps a copy of mean and variance, which set_weights does not touch
         return network, provenance | {"source": "Keras' ImageNet weights, checked against Keras' hash"}
     path = local_file(name, settings)
-    network = backbones.trunk(name, settings.image_size, settings.cut_at)
+    network = plain(settings)
     try:
         network.load_weights(path)
     except (ValueError, OSError, KeyError) as error:
         raise UserError(
-            f"{path} does not fit {name} cut at {settings.cut_at or 'its end'}: {error}; check backbones.{name}.cut_at"
+            f"{path} does not fit {settings.architecture} cut at {settings.cut_at or 'its end'}: {error}; "
+            f"check backbones.{name}.architecture and .cut_at"
         ) from None
     return network, provenance | {
         "source": settings.origin or "a local file",

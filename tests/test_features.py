@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from skinlesions import features, files
 from skinlesions.errors import UserError
@@ -15,7 +16,7 @@ COUNT, BATCH = 23, 4
 def extractor():
     """VGG16 up to its first pooling layer, 32 pixels."""
     keras.utils.set_random_seed(0)
-    return backbones.feature_extractor("vgg16", backbones.trunk("vgg16", 32, "block1_pool"))
+    return backbones.feature_extractor("vgg16", "vgg16", backbones.trunk("vgg16", 32, "block1_pool"), "average")
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +41,10 @@ class Recording:
         return self.extractor.predict_on_batch(batch)
 
 
-def extract(extractor: keras.Model | Recording, pixels, folder, key: dict[str, object] | None = None):
-    target = folder / "features.npy"
+def extract(extractor: keras.Model | Recording, pixels, folder, key: dict[str, object] | None = None, crop: int = 32):
+    target, partial = folder / "features.npy", folder / "partial"
     features.extract(
-        extractor, pixels, target, batch_size=BATCH, partial=folder / "partial", key=key or {"weights": "a"}
+        extractor, pixels, target, crop=crop, batch_size=BATCH, partial=partial, key=key or {"weights": "a"}
     )
     return target
 
@@ -56,6 +57,15 @@ def test_features_are_the_output_of_the_network(extractor, pixels, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=2**-10, atol=2**-14)
     assert len(np.unique(found, axis=0)) == COUNT
     assert [path.name for path in tmp_path.iterdir()] == ["features.npy"]  # no partial work is left
+
+
+def test_a_larger_crop_is_scaled_to_what_the_network_takes(extractor, pixels, tmp_path):
+    recording = Recording(extractor)
+    extract(recording, pixels, tmp_path, crop=36)
+    scaled = [
+        np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC)) for image in np.load(pixels)
+    ]
+    np.testing.assert_array_equal(np.concatenate(recording.batches)[:COUNT], scaled)
 
 
 def test_all_batches_have_one_shape(extractor, pixels, tmp_path):
@@ -98,7 +108,7 @@ def test_a_run_killed_before_its_last_step_only_writes_the_result(extractor, pix
 
 
 def test_rows_of_other_weights_are_discarded(extractor, pixels, tmp_path):
-    other = backbones.feature_extractor("vgg16", backbones.trunk("vgg16", 32, "block1_pool"))
+    other = backbones.feature_extractor("vgg16", "vgg16", backbones.trunk("vgg16", 32, "block1_pool"), "average")
     other.set_weights([weight + 0.1 for weight in extractor.get_weights()])
     with pytest.raises(KeyboardInterrupt):
         extract(Recording(other, 3), pixels, tmp_path, key={"weights": "b"})

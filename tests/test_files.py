@@ -142,3 +142,17 @@ def test_any_other_error_keeps_its_traceback():
 def test_paths_are_named_relative_to_the_repository():
     assert paths.relative(paths.ROOT / "data" / "raw" / "metadata.csv") == "data/raw/metadata.csv"
     assert paths.relative(Path("/elsewhere/file.h5")) == "/elsewhere/file.h5"
+
+
+def test_unfinished_work_is_kept_under_its_key_only(tmp_path):
+    folder = tmp_path / "partial"
+    files.keep_only_matching(folder, {"seed": 1})  # a new folder
+    (folder / "rows").write_text("done")
+    files.keep_only_matching(folder, {"seed": 1})
+    assert (folder / "rows").read_text() == "done"
+    files.keep_only_matching(folder, {"seed": 2})
+    assert [path.name for path in folder.iterdir()] == ["key.json"]
+    (folder / "rows").write_text("done")
+    (folder / "key.json").unlink()  # of unknown origin
+    files.keep_only_matching(folder, {"seed": 2})
+    assert not (folder / "rows").exists()

@@ -1,5 +1,6 @@
 """From image files to one array: geometry, order, memory, faults."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -137,11 +138,10 @@ def sources(tmp_path):
     return made
 
 
-def test_rows_are_in_the_order_of_the_sources(tmp_path, sources, monkeypatch):
-    monkeypatch.setattr(images, "CHUNK", 4)  # three chunks, the last one short
+def test_rows_are_in_the_order_of_the_sources(tmp_path, sources):
     target = tmp_path / "deep" / "images.npy"
     order = [sources[number] for number in (3, 0, 8, 1, 7, 2, 6, 4, 5)]
-    images.prepare(order, target, 48, "crop", workers=3)
+    images.prepare(order, target, 48, "crop")
     array = np.load(target, allow_pickle=False)
     assert array.shape == (9, 48, 48, 3) and array.dtype == "uint8"
     for row, path in zip(array, order, strict=True):
@@ -149,10 +149,11 @@ def test_rows_are_in_the_order_of_the_sources(tmp_path, sources, monkeypatch):
     assert len(np.unique(array[:, 24, 24, 0])) == 9
 
 
-def test_the_number_of_threads_does_not_change_the_bytes(tmp_path, sources):
-    for workers in (1, 4, None):
-        images.prepare(sources, tmp_path / f"{workers}.npy", 64, "pad", workers=workers)
-    assert len({files.sha256(tmp_path / f"{workers}.npy") for workers in (1, 4, None)}) == 1
+def test_the_number_of_threads_does_not_change_the_bytes(tmp_path, sources, monkeypatch):
+    for workers in (1, 4):
+        monkeypatch.setattr(os, "cpu_count", lambda workers=workers: workers)
+        images.prepare(sources, tmp_path / f"{workers}.npy", 64, "pad")
+    assert len({files.sha256(tmp_path / f"{workers}.npy") for workers in (1, 4)}) == 1
 
 
 def test_no_image_at_all_is_an_empty_array(tmp_path):
@@ -213,6 +214,23 @@ def test_the_centre_crop_is_central_and_no_larger_than_the_image():
         images.centre_crop(array, 9)
 
 
+def test_networks_get_the_central_part_unchanged_or_scaled():
+    photographs = np.stack([np.asarray(noise(64, 64, seed)) for seed in range(3)])
+    np.testing.assert_array_equal(images.network_inputs(photographs, 48, 48), photographs[:, 8:56, 8:56])
+    for size in (32, 80):  # smaller, with smoothing, and larger
+        found = images.network_inputs(photographs, 48, size)
+        assert found.dtype == "uint8" and found.shape == (3, size, size, 3)
+        for image, photograph in zip(found, photographs, strict=True):
+            cropped = Image.fromarray(photograph[8:56, 8:56])
+            np.testing.assert_array_equal(image, cropped.resize((size, size), Image.Resampling.BICUBIC))
+    halves = images.network_inputs(photographs, 64, 32).astype(float)
+    means = photographs.reshape(3, 32, 2, 32, 2, 3).mean(axis=(2, 4))
+    assert np.abs(halves - means).mean() < 2
+    assert images.network_inputs(photographs[:0], 48, 32).shape == (0, 32, 32, 3)
+    with pytest.raises(ValueError, match="cannot crop 65 pixels from images of 64 x 64"):
+        images.network_inputs(photographs, 65, 32)
+
+
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
     """600 images of 96 pixels are 16 MB of array, 6,000 are 166 MB; one chunk of 256 is 7 MB."""
     noise(128, 96).save(tmp_path / "image.jpg")
@@ -221,7 +239,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
         from pathlib import Path
         from skinlesions import images
         folder, count = Path(sys.argv[1]), int(sys.argv[2])
-        images.prepare([folder / "image.jpg"] * count, folder / f"{count}.npy", 96, "crop", workers=2)
+        images.prepare([folder / "image.jpg"] * count, folder / f"{count}.npy", 96, "crop")
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     """
     peaks = []

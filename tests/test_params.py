@@ -55,6 +55,8 @@ def test_the_parameters_of_this_repository_are_valid():
         ("balance.learning_rate", 0.0, "balance.learning_rate: Input should be greater than 0"),
         ("balance.strategies", [], "balance.strategies: List should have at least 1 item"),
         ("balance.strategies", ["smote"], "balance.strategies.0: Input should be 'none', 'balanced_weights'"),
+        ("backbones.vgg16.pooling", "max", "backbones.vgg16.pooling: Input should be 'average' or 'flatten'"),
+        ("backbones.vgg16.image_size", 31, "backbones.vgg16.image_size: Input should be greater than or equal to 32"),
         ("backbones.mobilenet_v2.sha256", "102A", "backbones.mobilenet_v2.sha256: String should match pattern"),
         ("models.vgg16.inputs", "../raw/metadata.csv", "models.vgg16.inputs: String should match pattern"),
         ("models.vgg16.inputs", "features/../x.npy", "models.vgg16.inputs: String should match pattern"),
@@ -85,7 +87,13 @@ def test_names_that_would_not_do_as_file_names_are_refused(values, name):
         ("models.vgg16.inputs", "features/vgg19.npy", "models.vgg16.inputs: 'vgg19' is not under backbones"),
         ("models.vgg16.augmentation", "dihedral", "models.vgg16.augmentation: frozen features cannot be augmented"),
         ("models.baseline_cnn.image_size", 241, "models.baseline_cnn.image_size: 241 is more than prepare.size (240)"),
-        ("backbones.vgg16.image_size", 256, "backbones.vgg16.image_size: 256 is more than prepare.size (240)"),
+        ("backbones.vgg16.crop", 256, "backbones.vgg16.crop: 256 is more than prepare.size (240)"),
+        (
+            "backbones.vgg16.architecture",
+            "vgg",
+            "backbones.vgg16: Value error, unknown architecture 'vgg'; known: conv",
+        ),
+        ("backbones.inception_v3.image_size", 74, "image_size: 74 is less than the 75 that inception_v3 takes"),
     ],
 )
 def test_names_and_sizes_must_fit_each_other(values, key, value, fault):

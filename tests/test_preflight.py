@@ -14,7 +14,10 @@ def settings(tmp_path, monkeypatch) -> params.Params:
 
 
 def with_backbones(settings: params.Params, **weights: dict) -> params.Params:
-    backbones = {name: params.Backbone(image_size=64, **keys) for name, keys in weights.items()}
+    backbones = {
+        name: params.Backbone(architecture=name, crop=64, image_size=64, pooling="average", **keys)
+        for name, keys in weights.items()
+    }
     return settings.model_copy(update={"backbones": backbones})
 
 

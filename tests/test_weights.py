@@ -15,8 +15,9 @@ from skinlesions.params import Backbone
 SIZE = 64
 
 
-def settings(source: str = "imagenet", cut_at: str | None = None, **values: str) -> Backbone:
-    return Backbone(weights=source, cut_at=cut_at, image_size=SIZE, **values)
+def settings(architecture: str, source: str = "imagenet", cut_at: str | None = None, **values: str) -> Backbone:
+    size = {"crop": SIZE, "image_size": SIZE, "pooling": "average"}
+    return Backbone(architecture=architecture, weights=source, cut_at=cut_at, **size, **values)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def distance(found: np.ndarray, expected: np.ndarray) -> float:
 
 def stored_and_loaded(cut_at: str | None) -> keras.Model:
     """The network as the stage `features` gets it from the stage `weights`."""
-    weights.save("efficientnet_b0", *weights.load("efficientnet_b0", settings(cut_at=cut_at)))
+    weights.save("efficientnet_b0", *weights.load("efficientnet_b0", settings("efficientnet_b0", cut_at=cut_at)))
     network = backbones.trunk("efficientnet_b0", SIZE, cut_at)
     network.load_weights(weights.stored("efficientnet_b0"))
     return network
@@ -93,7 +94,7 @@ def test_official_efficientnet_weights_keep_their_rescaling(tmp_path, monkeypatc
     assert distance(network.predict_on_batch(pixels), expected) < 2e-3
     assert downloads[0] == downloads[1] and all(downloads[0])  # the same file, under Keras' own hash
     provenance = files.read_json(tmp_path / "efficientnet_b0.json")
-    assert provenance["source"].startswith("Keras' ImageNet weights")
+    assert provenance["source"].startswith("Keras' ImageNet weights") and provenance["initialisation"] == "ImageNet"
 
 
 def test_without_the_rescaling_the_activations_are_far_off(official, official_file, pixels):
@@ -111,7 +112,7 @@ def test_the_rescaling_is_kept_in_a_process_that_built_other_networks_before(tmp
 
 def test_the_loaded_network_computes_what_the_stored_one_will(official, pixels):
     keras.backend.clear_session()
-    network, _ = weights.load("efficientnet_b0", settings())
+    network, _ = weights.load("efficientnet_b0", settings("efficientnet_b0"))
     assert distance(network.predict_on_batch(pixels), official.predict_on_batch(pixels)) < 2e-3
 
 
@@ -119,7 +120,7 @@ def test_networks_without_normalization_layer_are_left_alone(monkeypatch, tmp_pa
     source = keras.applications.VGG16(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
     source.save(tmp_path / "vgg16_notop.h5")
     monkeypatch.setattr(file_utils, "get_file", lambda *_, **__: str(tmp_path / "vgg16_notop.h5"))
-    network, _ = weights.load("vgg16", settings(cut_at="block3_pool"))
+    network, _ = weights.load("vgg16", settings("vgg16", cut_at="block3_pool"))
     expected = keras.Model(source.inputs, source.get_layer("block3_pool").output)
     np.testing.assert_array_equal(network.predict_on_batch(pixels), expected.predict_on_batch(pixels))
 
@@ -130,20 +131,37 @@ def test_a_failed_download_says_what_else_can_be_done(monkeypatch):
 
     monkeypatch.setattr(file_utils, "get_file", get_file)
     with pytest.raises(UserError, match=r"could not download the ImageNet weights of vgg16 \(URL .*vgg16\.weights"):
-        weights.load("vgg16", settings())
-    with pytest.raises(UserError, match="unknown backbone 'vgg17'"):
-        weights.load("vgg17", settings())
+        weights.load("vgg16", settings("vgg16"))
+    unknown = settings("vgg16").model_copy(update={"architecture": "vgg17"})
+    with pytest.raises(UserError, match="unknown architecture 'vgg17'"):
+        weights.load("vgg16", unknown)
 
 
 def test_random_weights_are_the_same_every_time():
-    first, provenance = weights.load("vgg16", settings("none", cut_at="block2_pool"))
+    first, provenance = weights.load("vgg16", settings("vgg16", "none", cut_at="block2_pool"))
     np.random.default_rng().normal()
     keras.utils.set_random_seed(99)
-    second, _ = weights.load("vgg16", settings("none", cut_at="block2_pool"))
+    second, _ = weights.load("vgg16", settings("vgg16", "none", cut_at="block2_pool"))
     for one, two in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
     assert first.get_weights()[0].std() > 0
     assert provenance["source"] == "random initialisation" and provenance["sha256"] is None
+    assert provenance["initialisation"] == "random"
+
+
+def test_activations_of_random_weights_neither_fade_nor_explode(pixels):
+    """Random features of MobileNetV2 without statistics of batch normalisation are below 1e-9: zero in float16."""
+    network, _ = weights.load("mobilenet_v2", settings("mobilenet_v2", "none"))
+    again, _ = weights.load("mobilenet_v2", settings("mobilenet_v2", "none"))
+    for one, two in zip(network.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    features = backbones.feature_extractor("random", "mobilenet_v2", network, "average").predict_on_batch(
+        pixels.astype("uint8")
+    )
+    assert 0.05 < features.mean() < 5 and features.max() < 100
+    assert (features.astype("float16").std(axis=0) > 0).mean() > 0.9  # hardly any channel is dead
+    momenta = {layer.momentum for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    assert momenta == {0.999}  # as Keras made them
 
 
 @pytest.fixture
@@ -156,25 +174,30 @@ def folder(tmp_path, monkeypatch):
 
 def test_a_local_file_is_loaded_and_named_without_its_folder(folder, pixels):
     digest = files.sha256(folder / "vgg16.h5")
-    chosen = settings("vgg16.h5", "block2_pool", sha256=digest, origin="a colleague")
+    chosen = settings("vgg16", "vgg16.h5", "block2_pool", sha256=digest, origin="a colleague")
     network, provenance = weights.load("vgg16", chosen)
     reference = keras.saving.load_model(folder / "vgg16.h5", compile=False)
     np.testing.assert_array_equal(network.predict_on_batch(pixels), reference.predict_on_batch(pixels))
     assert provenance == {
         "backbone": "vgg16",
+        "architecture": "vgg16",
+        "initialisation": "ImageNet",
         "cut_at": "block2_pool",
+        "crop": SIZE,
+        "image_size": SIZE,
+        "pooling": "average",
         "source": "a colleague",
         "file": "vgg16.h5",
         "sha256": digest,
         "keras": keras.__version__,
     }
-    _, unnamed = weights.load("vgg16", settings("vgg16.h5", "block2_pool"))
+    _, unnamed = weights.load("vgg16", settings("vgg16", "vgg16.h5", "block2_pool"))
     assert (unnamed["source"], unnamed["sha256"]) == ("a local file", digest)
 
 
 def test_another_file_than_the_pinned_one_is_refused(folder):
     with pytest.raises(UserError) as error:
-        weights.load("vgg16", settings("vgg16.h5", "block2_pool", sha256="0" * 64))
+        weights.load("vgg16", settings("vgg16", "vgg16.h5", "block2_pool", sha256="0" * 64))
     message = str(error.value)
     assert message.startswith("backbones.vgg16.weights: ") and "vgg16.h5 has SHA-256 " in message
     assert files.sha256(folder / "vgg16.h5") in message and f"expected {'0' * 64}" in message
@@ -183,10 +206,10 @@ def test_another_file_than_the_pinned_one_is_refused(folder):
 
 def test_without_the_folder_or_the_file_the_remedy_is_named(folder, monkeypatch):
     with pytest.raises(UserError, match=r"backbones\.vgg16\.weights: there is no file .*other\.h5; put it there, or"):
-        weights.load("vgg16", settings("other.h5"))
+        weights.load("vgg16", settings("vgg16", "other.h5"))
     monkeypatch.delenv(weights.FOLDER_VARIABLE)
     with pytest.raises(UserError, match=r"SKINLESIONS_WEIGHTS_DIR is not set; point it to .* to imagenet"):
-        weights.load("vgg16", settings("vgg16.h5"))
+        weights.load("vgg16", settings("vgg16", "vgg16.h5"))
 
 
 @pytest.mark.parametrize(
@@ -196,8 +219,8 @@ def test_without_the_folder_or_the_file_the_remedy_is_named(folder, monkeypatch)
 def test_a_file_that_does_not_fit_is_refused(folder, name, cut_at, content):
     if content is not None:
         (folder / "vgg16.h5").write_bytes(content)
-    with pytest.raises(UserError, match=f"vgg16.h5 does not fit {name} cut at {cut_at or 'its end'}: .*cut_at"):
-        weights.load(name, settings("vgg16.h5", cut_at))
+    with pytest.raises(UserError, match=f"vgg16.h5 does not fit {name} cut at {cut_at or 'its end'}: .*\\.cut_at"):
+        weights.load(name, settings(name, "vgg16.h5", cut_at))
 
 
 def test_stored_weights_and_provenance_are_the_same_bytes_every_time(tmp_path, monkeypatch):
@@ -205,7 +228,7 @@ def test_stored_weights_and_provenance_are_the_same_bytes_every_time(tmp_path, m
     for run in ("first", "second"):
         monkeypatch.setattr(paths, "WEIGHTS", tmp_path / run)
         keras.backend.clear_session()  # the names of layers are in the file, and Keras numbers some in each process
-        weights.save("vgg16", *weights.load("vgg16", settings("none", cut_at="block1_pool")))
+        weights.save("vgg16", *weights.load("vgg16", settings("vgg16", "none", cut_at="block1_pool")))
         assert {path.name for path in (tmp_path / run).iterdir()} == {"vgg16.weights.h5", "vgg16.json"}
         contents.append([path.read_bytes() for path in sorted((tmp_path / run).iterdir())])
     assert contents[0] == contents[1]
@@ -240,7 +263,7 @@ def test_published_weights_load_into_the_backbone(weights_dir, monkeypatch, name
     random = np.random.default_rng(0)
     smooth = np.repeat(np.repeat(random.integers(0, 256, (2, 14, 14, 3), dtype="uint8"), 16, axis=1), 16, axis=2)
     size = backbone.image_size
-    features = backbones.feature_extractor(name, network).predict_on_batch(smooth[:, :size, :size])
+    features = backbones.feature_extractor(name, name, network, "average").predict_on_batch(smooth[:, :size, :size])
     assert np.isfinite(features).all() and features.std() > 1e-3
     assert (features > 0).mean() > 0.3 and np.abs(features).max() < 6e4
     assert np.corrcoef(features)[0, 1] < 0.999

@@ -17,12 +17,13 @@ def main() -> None:
     name = parser.parse_args().backbone
     settings = params.load()
     backbone, batch_size = settings.backbone(name), settings.features.batch_size
-    network = backbones.trunk(name, backbone.image_size, backbone.cut_at)
+    network = weights.plain(backbone)
     network.load_weights(weights.stored(name))
     features.extract(
-        backbones.feature_extractor(name, network),
+        backbones.feature_extractor(name, backbone.architecture, network, backbone.pooling),
         paths.PREPARED_IMAGES,
         paths.FEATURES / f"{name}.npy",
+        crop=backbone.crop,
         batch_size=batch_size,
         partial=paths.PARTIAL / "features" / name,
         key={

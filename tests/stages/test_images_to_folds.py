@@ -124,9 +124,10 @@ def test_features_killed_in_the_middle_go_on_and_are_those_of_the_stored_weights
     network = backbones.trunk("vgg16", 32, "block2_pool")
     network.load_weights(stored)
     features.extract(
-        backbones.feature_extractor("vgg16", network),
+        backbones.feature_extractor("vgg16", "vgg16", network, "average"),
         prepared / "images.npy",
         tmp_path / "features.npy",
+        crop=32,
         batch_size=2,
         partial=tmp_path / "partial",
         key={},
