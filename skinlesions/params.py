@@ -18,6 +18,7 @@ from skinlesions.errors import UserError, run_main
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Augmentation = Literal["none", "dihedral", "standard", "original"]
 Strategy = Literal[
     "none",
     "balanced_weights",
@@ -53,13 +54,27 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class External(Block):
+    """The files of an external test set, in the folder of HAM10000, the repository, or anywhere as absolute paths."""
+
+    images: str = Field(min_length=1)
+    ground_truth: str = Field(min_length=1)
+
+
 class Data(Block):
     """Where the images come from."""
 
     source: Literal["ham10000", "sample"]
     folder: str | None = None
+    external: External | None = None
     sample_images: int = Field(ge=100, le=20_000)
     sample_seed: Seed
+
+    @model_validator(mode="after")
+    def _no_real_images_for_models_of_the_sample(self) -> "Data":
+        if self.source == "sample" and self.external is not None:
+            raise ValueError("external: models of the synthetic sample have no external set; set it to null")
+        return self
 
 
 class Prepare(Block):
@@ -76,11 +91,22 @@ class Explore(Block):
     seed: Seed
 
 
+class Duplicates(Block):
+    """The search for photographs of one lesion under two identifiers."""
+
+    backbone: Name
+    neighbours: int = Field(ge=0, le=100)
+    min_similarity: float = Field(ge=-1, le=1)
+    min_inliers: int = Field(ge=3)
+    min_correlation: float = Field(ge=0, le=1)
+
+
 class Split(Block):
     """The lesion-grouped folds."""
 
     folds: int = Field(ge=3, le=20)
     seed: Seed
+    duplicates: Duplicates
 
 
 class Backbone(Block):
@@ -146,13 +172,36 @@ class Model(Head):
     """One model of the comparison."""
 
     inputs: Annotated[str, StringConstraints(pattern=r"^(features/[a-z][a-z0-9_]*\.npy|prepared/images\.npy)$")]
-    image_size: int = Field(ge=32, le=1024)
-    augmentation: Literal["none", "dihedral", "original"]
+    image_size: Annotated[int, Field(ge=32, le=1024)] | None = None
+    augmentation: Augmentation
+    fine_tune_from: Annotated[str, StringConstraints(min_length=1)]
+    fine_tune_learning_rate: float = Field(gt=0)
 
     @property
     def backbone(self) -> str | None:
         """The backbone whose features the head reads; None for a network trained from scratch."""
         return Path(self.inputs).stem if self.inputs.startswith("features/") else None
+
+
+class FineTune(Block):
+    """The second phase of the models that have one."""
+
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    warmup_epochs: float = Field(ge=0)
+    weight_decay: float = Field(ge=0)
+    label_smoothing: Fraction
+    batch_norm: Literal["frozen", "trained"]
+    augmentation: Augmentation
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
+    xla: bool | None = None
+    device_memory_gigabytes: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> "FineTune":
+        if self.warmup_epochs > self.epochs > 0:
+            raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} is more than the {self.epochs} epochs")
+        return self
 
 
 class Train(Block):
@@ -162,6 +211,9 @@ class Train(Block):
     patience: int = Field(ge=1)
     reduce_patience: int = Field(ge=1)
     deterministic: bool
+    views: Literal[1, 8]
+    max_hours: float = Field(gt=0)
+    fine_tune: FineTune
 
 
 class Compare(Block):
@@ -169,6 +221,17 @@ class Compare(Block):
 
     confidence: float = Field(gt=0, lt=1)
     resamples: int = Field(ge=10)
+    seed: Seed
+
+
+class Explain(Block):
+    """Notebook 05."""
+
+    model: Name
+    models: list[Name] = Field(min_length=1)
+    images: int = Field(ge=3)
+    blocks: int = Field(ge=1)
+    confidence: float = Field(gt=0, lt=1)
     seed: Seed
 
 
@@ -185,6 +248,7 @@ class Params(Block):
     models: dict[Name, Model] = Field(min_length=1)
     train: Train
     compare: Compare
+    explain: Explain
 
     def backbone(self, name: str) -> Backbone:
         """The settings of the backbone `name`.
@@ -201,11 +265,17 @@ class Params(Block):
         known = ", ".join(self.backbones)
         if self.balance.backbone not in self.backbones:
             raise ValueError(f"balance.backbone: {self.balance.backbone!r} is not under backbones ({known})")
+        if (name := self.split.duplicates.backbone) not in self.backbones:
+            raise ValueError(f"split.duplicates.backbone: {name!r} is not under backbones ({known})")
         for name, model in self.models.items():
             if model.backbone is not None and model.backbone not in self.backbones:
                 raise ValueError(f"models.{name}.inputs: {model.backbone!r} is not under backbones ({known})")
             if model.backbone is not None and model.augmentation != "none":
                 raise ValueError(f"models.{name}.augmentation: frozen features cannot be augmented, set it to none")
+            if model.backbone is None and model.fine_tune_from != "none":
+                raise ValueError(f"models.{name}.fine_tune_from: the baseline CNN has no backbone, set it to none")
+            if model.backbone is None and model.image_size is None:
+                raise ValueError(f"models.{name}.image_size: the side in pixels that the baseline CNN reads is missing")
             if model.backbone is None and model.image_size > self.prepare.size:
                 raise ValueError(
                     f"models.{name}.image_size: {model.image_size} is more than prepare.size ({self.prepare.size})"
@@ -216,6 +286,11 @@ class Params(Block):
                     f"backbones.{name}.crop: {backbone.crop} is more than prepare.size "
                     f"({self.prepare.size}), of which it is the central part"
                 )
+        for name in self.explain.models:
+            if name not in self.models:
+                raise ValueError(f"explain.models: {name!r} is not under models ({', '.join(self.models)})")
+        if self.explain.model not in self.explain.models:
+            raise ValueError(f"explain.model: {self.explain.model!r} is not among explain.models")
         if self.balance.strategy != "auto" and self.balance.strategy not in self.balance.strategies:
             raise ValueError(f"balance.strategy: {self.balance.strategy!r} is not among balance.strategies")
         return self

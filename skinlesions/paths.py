@@ -12,17 +12,22 @@ RAW = DATA / "raw"
 RAW_IMAGES = RAW / "images"
 RAW_METADATA = RAW / "metadata.csv"
 RAW_MANIFEST = RAW / "manifest.csv"
+EXTERNAL_RAW = DATA / "external_raw"
 PREPARED = DATA / "prepared"
 PREPARED_IMAGES = PREPARED / "images.npy"
 PREPARED_INDEX = PREPARED / "index.csv"
+PREPARED_SETTINGS = PREPARED / "settings.json"
 EXPLORE = DATA / "explore"
 WEIGHTS = DATA / "weights"
 FEATURES = DATA / "features"
 FOLDS = DATA / "split" / "folds.csv"
+DUPLICATES = DATA / "split" / "duplicates.csv"
 BALANCE = DATA / "balance"
 BALANCE_PLAN = BALANCE / "plan.json"
 TRAIN = DATA / "train"
 COMPARE = DATA / "compare"
+EXPLAIN = DATA / "explain"
+EXTERNAL = DATA / "external"
 
 # What an interrupted stage has finished so far. DVC removes a stage's outputs before it runs the stage again,
 # so work in progress is kept beside them, under a key that changes with every input.
@@ -33,6 +38,16 @@ NOTEBOOKS = ROOT / "notebooks"
 LOGS = ROOT / "logs"
 REPORTS = ROOT / "reports"
 REPORTS_PREDICTIONS = REPORTS / "predictions"
+
+
+def backbone_weights(name: str) -> Path:
+    """Where the stage `weights` puts the weights of the backbone `name`."""
+    return WEIGHTS / f"{name}.weights.h5"
+
+
+def backbone_record(name: str) -> Path:
+    """Where the stage `weights` writes down what the backbone `name` is and where its weights come from."""
+    return WEIGHTS / f"{name}.json"
 
 
 def relative(path: Path) -> str:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -18,13 +19,17 @@ from keras import ops
 
 from skinlesions import balancing, files, images, metrics, splits
 from skinlesions.dataset.schema import CLASSES, LOGIT_COLUMNS
-from skinlesions.models import augmentation, heads
+from skinlesions.models import augmentation, backbones, heads, inception_resnet
 
-# Images per step when a network only predicts.
+# Rows of features, or images, per step when a network only predicts.
 PREDICTION_BATCH = 512
+IMAGE_BATCH = 64
 
 # The code that unfinished folds depend on.
-CODE = tuple(Path(module.__file__) for module in (sys.modules[__name__], balancing, splits, heads, augmentation))
+CODE = tuple(
+    Path(module.__file__)
+    for module in (sys.modules[__name__], balancing, splits, heads, augmentation, backbones, inception_resnet)
+)
 
 
 @dataclass(frozen=True)
@@ -63,13 +68,33 @@ class Result:
     Attributes:
         logits_test: float32 [N, 7], row i from the network whose test fold has image i.
         logits_validation: float32 [N, 7], row i from the network whose validation fold has image i.
-        history: fold, epoch, learning_rate, loss, val_loss, val_accuracy, val_balanced_accuracy, chosen (the epoch
-            whose weights are kept).
+        history: fold, phase (1: from fresh weights; 2: fine-tuning), epoch, learning_rate, loss, val_loss,
+            val_accuracy, val_balanced_accuracy, chosen (the epoch of the phase whose weights are kept).
     """
 
     logits_test: np.ndarray
     logits_validation: np.ndarray
     history: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A network trained on one fold, and its logits, float32 [n, 7], for the images it validates and is tested on."""
+
+    network: keras.Model
+    history: pd.DataFrame
+    logits_validation: np.ndarray
+    logits_test: np.ndarray
+
+
+class SecondPhase(Protocol):
+    """What goes on from a trained head: skinlesions.fine_tuning.FineTuner."""
+
+    def check_time(self, folds: int) -> None:
+        """Say how long `folds` folds take; refuse if that is too long."""
+
+    def fold(self, number: int, first_phase: Callable[[], Fold], partial: Path | None, name: str) -> Fold:
+        """Train fold `number`, after `first_phase`, which is not called if an interrupted run got further."""
 
 
 @keras.saving.register_keras_serializable("skinlesions")
@@ -146,20 +171,16 @@ def load_inputs(path: Path, image_size: int | None = None) -> np.ndarray:
     return images.scaled_down(path, image_size or array.shape[1])
 
 
-def description(name: str, inputs: np.ndarray, plan: balancing.Plan) -> str:
-    """One sentence on what the model `name` is, for the reader of its notebook."""
-    if inputs.ndim == 2:
-        kind = f"a head on {inputs.shape[1]:,} frozen features per image"
-    else:
-        kind = f"a small network trained from scratch on images of {inputs.shape[1]} x {inputs.shape[2]} pixels"
-    return f"**{name}** is {kind}. Against the imbalance: `{plan.strategy}`, {balancing.DESCRIPTIONS[plan.strategy]}."
+def predict(network: keras.Model, inputs: np.ndarray, views: int = 1) -> np.ndarray:
+    """The logits, float32 [n, 7], of `inputs` [n, ...].
 
-
-def predict(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
-    """The logits, float32 [n, 7], of `inputs` [n, ...]."""
+    Args:
+        views: 8 averages the logits of an image over the symmetries of the square; 1 takes it as it is.
+    """
+    batch = PREDICTION_BATCH if inputs.ndim == 2 else IMAGE_BATCH
     parts = [
-        np.asarray(network.predict_on_batch(inputs[start : start + PREDICTION_BATCH]))
-        for start in range(0, len(inputs), PREDICTION_BATCH)
+        np.mean([np.asarray(network.predict_on_batch(view)) for view in augmentation.views(part, views)], axis=0)
+        for part in (inputs[start : start + batch] for start in range(0, len(inputs), batch))
     ]
     return np.concatenate(parts)
 
@@ -231,6 +252,8 @@ def cross_validate(
     *,
     seed: int,
     name: str,
+    views: int = 1,
+    second_phase: SecondPhase | None = None,
     weights_folder: Path | None = None,
     partial: Path | None = None,
     key: dict[str, object] | None = None,
@@ -239,46 +262,48 @@ def cross_validate(
 
     Args:
         build: makes a fresh network, given the training inputs of a fold.
+        views: over how many symmetries of the square the logits of an image are averaged.
+        second_phase: goes on from each fold's network; None: that network is the result.
         weights_folder: where each network's weights go, as fold_K.weights.h5, if there is a `partial`; None: they
             are not kept.
         partial: a folder for finished folds; None: an interrupted run begins anew.
         key: what the result depends on beside the arguments; finished folds with another key are discarded.
     """
-    inputs, labels = data.inputs, data.labels
-    folds = int(data.fold.max()) + 1
+    labels, folds = data.labels, int(data.fold.max()) + 1
+    if partial is not None:
+        key = {"key": key, "settings": asdict(settings), "plan": asdict(plan), "seed": seed, "views": views}
+        files.keep_only_matching(partial, key)
+    done = [partial is not None and (partial / f"fold_{number}" / "history.csv").exists() for number in range(folds)]
+    if second_phase is not None and not all(done):
+        second_phase.check_time(folds - sum(done))
     logits_test = np.zeros((len(labels), len(CLASSES)), "float32")
     logits_validation = np.zeros_like(logits_test)
     histories = []
-    if partial is not None:
-        _keep_only_matching(partial, {"key": key, "settings": asdict(settings), "plan": asdict(plan), "seed": seed})
     for number in range(folds):
-        training, validation, test = splits.roles(data.fold, number, folds)
-        finished = None if partial is None else partial / f"fold_{number}"
-        if finished is not None and (finished / "history.csv").exists():
-            print(f"{name}, fold {number + 1} of {folds}: finished by an earlier run", file=sys.stderr, flush=True)
+        _, validation, test = splits.roles(data.fold, number, folds)
+        folder = None if partial is None else partial / f"fold_{number}"
+        label = f"{name}, fold {number + 1} of {folds}"
+        if done[number]:
+            print(f"{label}: finished by an earlier run", file=sys.stderr, flush=True)
         else:
-            keras.utils.set_random_seed(seed + number)
-            keras.backend.clear_session()
-            network = build(inputs[training])
-            history = fit(
-                network,
-                (inputs[training], labels[training]),
-                (inputs[validation], labels[validation]),
-                settings,
-                plan,
-                seed=seed + number,
-                name=f"{name}, fold {number + 1} of {folds}",
-            )
-            logits = {"validation": predict(network, inputs[validation]), "test": predict(network, inputs[test])}
-            if finished is not None:
-                finished.mkdir(parents=True, exist_ok=True)
-                network.save_weights(finished / "network.weights.h5")
-                for part, values in logits.items():
-                    files.write_array(finished / f"{part}.npy", values)
-                files.write_csv(finished / "history.csv", history)  # last: its presence says that the fold is done
-        if finished is not None:
-            logits = {part: files.read_array(finished / f"{part}.npy") for part in ("validation", "test")}
-            history = pd.read_csv(finished / "history.csv")
+
+            def first_phase(number: int = number, label: str = label) -> Fold:
+                """The network on fresh weights."""
+                return _train_fold(build, data, number, settings, plan, seed=seed + number, name=label, views=views)
+
+            if second_phase is None:
+                keras.backend.clear_session()
+                trained = first_phase()
+            else:
+                trained = second_phase.fold(number, first_phase, folder, label)
+            if folder is not None:
+                _keep(trained, folder)
+        if folder is not None:
+            logits = {part: files.read_array(folder / f"{part}.npy") for part in ("validation", "test")}
+            history = pd.read_csv(folder / "history.csv")
+        else:
+            logits = {"validation": trained.logits_validation, "test": trained.logits_test}
+            history = trained.history
         logits_validation[validation], logits_test[test] = logits["validation"], logits["test"]
         histories.append(history.assign(fold=number))
     if weights_folder is not None and partial is not None:
@@ -290,12 +315,35 @@ def cross_validate(
     return Result(logits_test, logits_validation, history[["fold", *history.columns.drop("fold")]])
 
 
-def _keep_only_matching(partial: Path, key: dict[str, object]) -> None:
-    """Empty the folder `partial` unless it was written under `key`."""
-    key_file = partial / "key.json"
-    if not (key_file.exists() and files.read_json(key_file) == key):
-        shutil.rmtree(partial, ignore_errors=True)
-        files.write_json(key_file, key)
+def _train_fold(
+    build: Callable[[np.ndarray], keras.Model],
+    data: Data,
+    number: int,
+    settings: Settings,
+    plan: balancing.Plan,
+    *,
+    seed: int,
+    name: str,
+    views: int,
+) -> Fold:
+    """A fresh network, trained and scored on fold `number`."""
+    inputs, labels = data.inputs, data.labels
+    training, validation, test = splits.roles(data.fold, number, int(data.fold.max()) + 1)
+    keras.utils.set_random_seed(seed)
+    network = build(inputs[training])
+    seen, validated = (inputs[training], labels[training]), (inputs[validation], labels[validation])
+    history = fit(network, seen, validated, settings, plan, seed=seed, name=name)
+    history.insert(0, "phase", 1)
+    return Fold(network, history, predict(network, inputs[validation], views), predict(network, inputs[test], views))
+
+
+def _keep(trained: Fold, folder: Path) -> None:
+    """Write a finished fold; the history last: its presence says that the fold is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.network.save_weights(folder / "network.weights.h5")
+    files.write_array(folder / "validation.npy", trained.logits_validation)
+    files.write_array(folder / "test.npy", trained.logits_test)
+    files.write_csv(folder / "history.csv", trained.history)
 
 
 def predictions_table(index: pd.DataFrame, folds: pd.DataFrame, result: Result) -> pd.DataFrame:

@@ -12,6 +12,7 @@ def main() -> None:
     sources = [paths.RAW_IMAGES / f"{image_id}.jpg" for image_id in index["image_id"]]
     images.prepare(sources, paths.PREPARED_IMAGES, settings.size, settings.fit)
     files.write_csv(paths.PREPARED_INDEX, index)
+    files.write_json(paths.PREPARED_SETTINGS, settings.model_dump())
 
 
 if __name__ == "__main__":
