@@ -289,7 +289,8 @@ def cross_validate(
 
             def first_phase(number: int = number, label: str = label) -> Fold:
                 """The network on fresh weights."""
-                return _train_fold(build, data, number, settings, plan, seed=seed + number, name=label, views=views)
+                seen = views if second_phase is None else 1  # a head on features, which have no symmetries
+                return _train_fold(build, data, number, settings, plan, seed=seed + number, name=label, views=seen)
 
             if second_phase is None:
                 keras.backend.clear_session()
