@@ -26,4 +26,5 @@ def chapters(models: Iterable[str]) -> list[Chapter]:
         Chapter("balance", "02_balance", "02_balance"),
         *(Chapter(f"train/{model}", "03_train", f"03_train_{model}") for model in models),
         Chapter("compare", "04_compare", "04_compare"),
+        Chapter("explain", "05_explain", "05_explain"),
     ]

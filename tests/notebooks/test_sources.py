@@ -40,6 +40,8 @@ def blocks(name, defaults):
             tracked = ["train", f"models.{defaults['model']}"]
         case "04":
             return notebook.flattened(values, ["compare"]) | {"models": list(values["models"])}
+        case "05":
+            tracked = ["explain"]
         case _:
             pytest.fail(f"{name}: say here which block of params.yaml it declares")
     given = {"model": defaults["model"]} if "model" in defaults else {}

@@ -58,6 +58,7 @@ def parameters(source: str = "ham10000") -> Params:
         "models": {name: None for name in values["models"] if name not in MODELS},
         "backbones": {name: None for name in values["backbones"] if name != "resnet50"},
         "balance": {"backbone": "resnet50"},
+        "explain": {"model": "resnet50", "models": list(MODELS)},
     }
     return validate(merged(values, keep))
 
@@ -81,6 +82,7 @@ def make(data: Path, document: NotebookNode, source: str = "ham10000") -> Params
         "balance": ("02_balance", "2 · How to weigh <seven> classes"),
         **{f"train/{name}": ("03_train", f"3 · Training of {name}") for name in MODELS},
         "compare": ("04_compare", "4 · The models side by side"),
+        "explain": ("05_explain", "5 · Where the networks look"),
     }
     for folder, (name, title) in folders.items():
         files.write_bytes(data / folder / f"{name}.ipynb", notebook.notebook_bytes(titled(document, title)))

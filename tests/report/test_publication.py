@@ -18,7 +18,7 @@ from skinlesions.report import results, site
 from skinlesions.report.publication import publish
 from tests.report import standin
 
-PAGES = ["01_explore", "02_balance", "03_train_baseline_cnn", "03_train_resnet50", "04_compare"]
+PAGES = ["01_explore", "02_balance", "03_train_baseline_cnn", "03_train_resnet50", "04_compare", "05_explain"]
 
 
 @pytest.fixture(scope="module")
