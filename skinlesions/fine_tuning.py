@@ -28,6 +28,10 @@ from skinlesions.training import BalancedCrossEntropy, Data, Fold, predict
 # The norm to which the gradient of a step is clipped: the rare classes weigh up to twelve times the mean.
 GRADIENT_NORM = 1.0
 
+# Of the running statistics of batch normalisations that are trained. Keras' 0.99 and more is for far longer trainings:
+# here they would still be half ImageNet's at the end.
+MOMENTUM = 0.9
+
 # What a trunk's layer is called from which training begins, if it is all of it.
 ALL = "all"
 
@@ -404,6 +408,8 @@ def choose_trained(trunk: keras.Model, from_layer: str, batch_norm: str) -> None
     for position, layer in enumerate(trunk.layers):
         normalises = isinstance(layer, keras.layers.BatchNormalization)
         layer.trainable = position >= first and not (normalises and batch_norm == "frozen")
+        if normalises:
+            layer.momentum = MOMENTUM
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Folds are grouped by lesion, stratified, and refused if they could not give an honest result."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesions import splits
+from skinlesions import intervals, splits
 from skinlesions.dataset.schema import CLASSES, read_index
 from skinlesions.errors import UserError
 from tests.synthetic import synthetic_index
@@ -64,6 +66,74 @@ def test_too_few_lesions_of_a_class():
         splits.make_folds(synthetic_index(lesions | {"df": 4}), 5, seed=0)
     with pytest.raises(UserError, match="class vasc has 0 lesions"):
         splits.make_folds(synthetic_index({name: 10 for name in CLASSES[:-1]}), 5, seed=0)
+
+
+def linked(*pairs: tuple[str, str]) -> pd.DataFrame:
+    """Confirmed duplicates of these lesions."""
+    return pd.DataFrame(pairs, columns=["lesion_id", "other_lesion_id"], dtype="str").assign(confirmed=True)
+
+
+def reached_from(lesion: str, neighbours: dict[str, set[str]]) -> set[str]:
+    """Every lesion that a chain of pairs links to `lesion`, found by walking."""
+    known, waiting = {lesion}, [lesion]
+    while waiting:
+        new = neighbours.get(waiting.pop(), set()) - known
+        known |= new
+        waiting += new
+    return known
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_are_the_lesions_that_chains_of_pairs_link(seed):
+    random = np.random.default_rng(seed)
+    index = synthetic_index(seed=seed)
+    lesions = index["lesion_id"].unique()
+    pairs = linked(*random.choice(lesions, (60, 2)).tolist())
+    pairs["confirmed"] = random.random(60) < 0.8
+    neighbours: dict[str, set[str]] = {}
+    for one, other in pairs.loc[pairs["confirmed"], ["lesion_id", "other_lesion_id"]].itertuples(index=False):
+        neighbours.setdefault(one, set()).add(other)
+        neighbours.setdefault(other, set()).add(one)
+    expected = [min(reached_from(lesion, neighbours)) for lesion in index["lesion_id"]]
+    assert splits.merged_lesions(index["lesion_id"], pairs).tolist() == expected
+    assert len(set(expected)) < len(lesions) - 20
+
+    folds = splits.make_folds(index, 4, seed, pairs)
+    assert folds["group"].tolist() == expected
+    assert (folds.groupby("group")["fold"].nunique() == 1).all()
+    assert (folds.groupby(index["lesion_id"].to_numpy())["fold"].nunique() == 1).all()
+
+
+def test_without_confirmed_pairs_the_folds_are_those_of_the_lesions():
+    index = synthetic_index()
+    alone = splits.make_folds(index, 5, seed=1)
+    refused = linked(tuple(index["lesion_id"].unique()[:2])).assign(confirmed=False)
+    for pairs in (linked(), refused):
+        pd.testing.assert_frame_equal(splits.make_folds(index, 5, 1, pairs), alone)
+
+
+def test_a_group_may_hold_two_diagnoses():
+    index = synthetic_index(dict.fromkeys(CLASSES, 30))
+    one, other = (index.loc[index["dx"] == name, "lesion_id"].iloc[0] for name in ("mel", "nv"))
+    folds = splits.make_folds(index, 5, 0, linked((other, one)))
+    together = index["lesion_id"].isin([one, other])
+    assert set(folds.loc[together, "group"]) == {min(one, other)} and folds.loc[together, "fold"].nunique() == 1
+    weights = intervals.lesion_resamples(folds["group"].to_numpy(), index["dx"].to_numpy(), 20, seed=0)
+    drawn = weights[:, together.to_numpy()]
+    assert (drawn == drawn[:, :1]).all()
+
+
+def test_lesions_merged_into_too_few_groups_are_counted_as_groups():
+    index = synthetic_index(dict.fromkeys(CLASSES, 10))
+    names = index.loc[index["dx"] == "df", "lesion_id"].unique()
+    with pytest.raises(UserError, match="class df has 4 lesions, too few for 5 folds"):
+        splits.make_folds(index, 5, 0, linked(*pairwise(names[:7])))
+
+
+def test_a_pair_of_an_unknown_lesion_is_refused():
+    index = synthetic_index()
+    with pytest.raises(UserError, match="the duplicates name lesion HAM_x, which no image has"):
+        splits.make_folds(index, 5, 0, linked((index["lesion_id"][0], "HAM_x")))
 
 
 @pytest.fixture

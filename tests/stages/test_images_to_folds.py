@@ -29,6 +29,9 @@ backbones:
   vgg16: {cut_at: block2_pool}
 """
 
+# Two rows of the index, of different lesions and one diagnosis, that show the same photograph.
+COPIED = (3, 4)
+
 
 def environment() -> dict[str, str]:
     return os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
@@ -56,7 +59,10 @@ def project(tmp_path_factory) -> Path:
     folder = root / "data" / "raw" / "images"
     folder.mkdir()
     random = np.random.default_rng(0)
-    for image_id in index["image_id"]:
+    for row, image_id in enumerate(index["image_id"]):
+        if row == COPIED[1]:
+            shutil.copy(folder / f"{index['image_id'][COPIED[0]]}.jpg", folder / f"{image_id}.jpg")
+            continue
         buffer = io.BytesIO()
         coarse = random.integers(0, 256, (6, 8, 3), dtype="uint8")
         Image.fromarray(coarse).resize((80, 60), Image.Resampling.BICUBIC).save(buffer, "JPEG")
@@ -83,12 +89,36 @@ def test_row_i_of_the_index_describes_image_i(project, prepared):
         np.testing.assert_array_equal(pixels[row], images.read(path, 48, "pad"))
 
 
-def test_the_folds_follow_the_index_and_the_parameters(project, prepared):
+@pytest.fixture
+def features_of_noise(project, prepared) -> Path:
+    """Features that make every image as like as any other, but for two of different lesions, which get the same."""
+    target = project / "data" / "features" / "vgg16.npy"
+    features = np.random.default_rng(0).normal(size=(len(read_index(prepared / "index.csv")), 16)).astype("float16")
+    features[COPIED[1]] = features[COPIED[0]]
+    files.write_array(target, features)
+    yield target
+    target.unlink()
+
+
+def test_the_folds_follow_the_index_the_duplicates_and_the_parameters(project, prepared, features_of_noise):
     code, printed = run(project, "split")
     assert code == 0, printed
     folds = pd.read_csv(project / "data" / "split" / "folds.csv")
+    pairs = pd.read_csv(project / "data" / "split" / "duplicates.csv")
     index = read_index(prepared / "index.csv")
-    pd.testing.assert_frame_equal(folds, splits.make_folds(index, 3, seed=5))
+    pd.testing.assert_frame_equal(folds, splits.make_folds(index, 3, 5, pairs))
+    first, second = index.loc[list(COPIED), "lesion_id"]
+    assert pairs.loc[pairs["confirmed"], ["lesion_id", "other_lesion_id"]].to_numpy().tolist() == [[first, second]]
+    assert folds["group"][COPIED[0]] == folds["group"][COPIED[1]]
+
+
+def test_features_of_other_images_are_refused_and_no_folds_are_written(project, features_of_noise, tmp_path):
+    files.write_array(features_of_noise, files.read_array(features_of_noise)[:-1])
+    shutil.rmtree(project / "data" / "split", ignore_errors=True)
+    code, printed = run(project, "split")
+    assert code == 1
+    assert "rows in the index; they are of different runs" in printed and "Traceback" not in printed
+    assert not (project / "data" / "split").exists()
 
 
 def test_a_raw_image_that_is_missing_is_named_and_nothing_is_written(project, prepared, tmp_path):

@@ -1,0 +1,58 @@
+"""The figure of the duplicates across lesions, in notebook 02."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from skinlesions import duplicates
+
+# Pairs to a row of the figure, and the side of a picture in pixels.
+COLUMNS = 4
+THUMBNAIL = 96
+
+# As in the mosaic of notebook 01: structures stay visible, and the file is small.
+LEVEL_STEP = 8
+
+
+def pairs(table: pd.DataFrame, images: np.ndarray, index: pd.DataFrame, most: int = 12) -> Figure:
+    """The confirmed pairs of different lesions, the least alike first: an image, and the other one laid on it.
+
+    What the other image does not show is left white.
+
+    Args:
+        table: that of duplicates.find.
+        images: uint8 [N, S, S, 3], may be memory-mapped: only the rows shown are read.
+        index: image_id of every image.
+        most: how many pairs are shown.
+    """
+    shown = duplicates.across_lesions(table).sort_values(["correlation", "image_id"], kind="stable").head(most)
+    row_of = dict(zip(index["image_id"], range(len(index)), strict=True))
+    rows = max(1, -(-len(shown) // COLUMNS))
+    figure, grid = plt.subplots(rows, COLUMNS, figsize=(2.4 * COLUMNS, 1.6 * rows), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, pair in zip(grid.flat, shown.itertuples(), strict=False):
+        first, second = (np.asarray(images[row_of[name]]) for name in (pair.image_id, pair.other_image_id))
+        axes.imshow(_side_by_side(first, second), interpolation="none")
+        labels = " / ".join(dict.fromkeys((pair.dx, pair.other_dx)))
+        axes.set_title(f"{labels}, correlation {pair.correlation:.2f}", fontsize=8)
+    if shown.empty:
+        grid[0, 0].text(0, 0.5, "no pair of different lesions was confirmed", transform=grid[0, 0].transAxes)
+    return figure
+
+
+def _side_by_side(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """`first`, and `second` laid on it as far as they can be registered, as one small picture, uint8 [H, W, 3]."""
+    alignment = duplicates.register(duplicates.keypoints(first), duplicates.keypoints(second))
+    if alignment:
+        moved, inside = duplicates.laid_on(first, second, alignment)
+        second = np.where(inside[..., None], np.clip(np.round(moved), 0, 255), 255).astype("uint8")
+    pictures = [
+        np.asarray(Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+        for image in (first, second)
+    ]
+    gap = np.full((THUMBNAIL, 4, 3), 255, "uint8")
+    coarse = [np.minimum(picture // LEVEL_STEP * LEVEL_STEP + LEVEL_STEP // 2, 255) for picture in pictures]
+    return np.concatenate([coarse[0], gap, coarse[1]], axis=1).astype("uint8")
