@@ -56,7 +56,7 @@ def copy(name: str, source: str, sample_images: int) -> Path:
     folder = paths.ROOT / "build" / f"benchmark-{name}"
     demo.copy_tree(folder)
     preset = yaml.safe_load(PRESET.read_text(encoding="utf-8"))
-    preset["data"] = {"source": source, "sample_images": sample_images}
+    preset["data"] = {"source": source, "sample_images": sample_images, "external": None}
     target = folder / "logs" / "preset.yaml"
     files.write_text(target, yaml.safe_dump(preset))
     params.apply_preset(target, folder / paths.PARAMS.name)

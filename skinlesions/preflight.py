@@ -1,15 +1,18 @@
 """What `make report` needs and can be sure of at once, before hours of download or computation start."""
 
 from skinlesions import params, paths
+from skinlesions.dataset import external, ham10000
 from skinlesions.errors import run_main
 
 
 def check(settings: params.Params) -> None:
-    """Refuse to start where the weights of a backbone that is not yet in data/ cannot be had.
+    """Refuse to start where the external set, or the weights of a backbone, is not yet in data/ and cannot be had.
 
     Raises:
-        UserError: a local weights file is absent or has the wrong hash.
+        UserError: a file is absent, or one with weights has the wrong hash.
     """
+    if not (paths.EXTERNAL_RAW / "source.json").exists():
+        external.locate(settings.data.external, ham10000.given_folder(settings.data.folder))
     missing = [
         name
         for name, backbone in settings.backbones.items()

@@ -131,7 +131,7 @@ def every_key(values: dict, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...
 
 
 def test_no_key_may_be_left_out_but_those_that_may_be_null(values):
-    optional = {"folder", "sha256", "origin", "cut_at"}
+    optional = {"folder", "external", "sha256", "origin", "cut_at"}
     for key in every_key(values):
         if key[-1] in optional or (len(key) == 2 and key[0] in ("models", "backbones")):
             continue

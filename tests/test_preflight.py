@@ -9,8 +9,10 @@ from skinlesions.errors import UserError
 @pytest.fixture
 def settings(tmp_path, monkeypatch) -> params.Params:
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path / "stored")
+    monkeypatch.setattr(paths, "EXTERNAL_RAW", tmp_path / "external_raw")
     monkeypatch.delenv("SKINLESIONS_WEIGHTS_DIR", raising=False)
-    return params.load()
+    loaded = params.load()
+    return loaded.model_copy(update={"data": loaded.data.model_copy(update={"external": None})})
 
 
 def with_backbones(settings: params.Params, **weights: dict) -> params.Params:
@@ -49,3 +51,13 @@ def test_weights_that_are_stored_or_need_no_file_pass(settings, tmp_path):
             mobilenet_v2={"weights": "none"},
         )
     )
+
+
+def test_an_external_set_that_is_not_there_is_named_unless_it_was_fetched_before(settings, tmp_path):
+    wanted = params.External(images=str(tmp_path / "outside.zip"), ground_truth=str(tmp_path / "truth.csv"))
+    data = settings.data.model_copy(update={"external": wanted})
+    asking = with_backbones(settings.model_copy(update={"data": data}), vgg16={"weights": "none"})
+    with pytest.raises(UserError, match=r"(?s)data\.external\.images: .*outside\.zip.*null"):
+        preflight.check(asking)
+    files.write_json(tmp_path / "external_raw" / "source.json", {})
+    preflight.check(asking)

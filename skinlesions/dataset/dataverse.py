@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,16 @@ DOI = "doi:10.7910/DVN/DBW86T"
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file of the dataset as published in version 4.0, under the name it gets here."""
+    """A file of the dataset as published in version 4.0, under the name it gets here.
+
+    `bytes` and `sha256` are None where nobody vouches for them: Dataverse's list then says how large the file is, and
+    its MD5 alone says whether it is the published one.
+    """
 
     name: str
-    bytes: int
+    bytes: int | None
     md5: str
-    sha256: str
+    sha256: str | None
 
 
 FILES = (
@@ -53,6 +57,12 @@ FILES = (
         "da43d6cc50f6613013be07e8986b384b",
         "9677f30118c21ecc667a147de369d89acb25efab046fd32f6b13ad677ce2d6d0",
     ),
+)
+
+# The official test set of ISIC 2018 Task 3, in the same record; fetched only where data.external asks for it.
+TEST_FILES = (
+    PublishedFile("ISIC2018_Task3_Test_Images.zip", None, "0488b6f65849e310857d9207daa55a21", None),
+    PublishedFile("ISIC2018_Task3_Test_GroundTruth.csv", None, "2b5663aacc9644740f27e355cf7f369a", None),
 )
 
 # Dataverse refuses the default User-Agent of Python libraries. Compressed transfer would make byte ranges ambiguous.
@@ -90,6 +100,7 @@ class ListedFile:
 
     identifier: int
     md5: str
+    bytes: int | None
     tabular: bool
     restricted: bool
 
@@ -120,13 +131,14 @@ def download(
         UserError: Dataverse cannot be reached, its files are not the pinned ones, or the disk is too small.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    missing = [file for file in published if not _is_whole(folder / file.name, file)]
+    missing = [file for file in published if not is_whole(folder / file.name, file)]
     if not missing:
         return
     with requests.Session() as session:
         session.headers.update(HEADERS)
         listed = list_files(session, base_url, doi, wait)
         addresses = {file.name: _address(file, listed, base_url, doi) for file in missing}
+        missing = [_sized(file, listed, doi) for file in missing]
         _check_space(folder, missing)
         for file in missing:
             _download_file(session, addresses[file.name], folder / file.name, file, wait)
@@ -163,7 +175,10 @@ def list_files(
 def _listed(entry: dict[str, Any]) -> ListedFile:
     file = entry["dataFile"]
     md5 = file.get("md5") or file["checksum"]["value"]
-    return ListedFile(int(file["id"]), str(md5), "originalFileName" in file, bool(entry.get("restricted")))
+    # Of a table, `filesize` is that of Dataverse's own form.
+    tabular = "originalFileName" in file
+    size = file.get("originalFileSize" if tabular else "filesize")
+    return ListedFile(int(file["id"]), str(md5), int(size) if size else None, tabular, bool(entry.get("restricted")))
 
 
 def _address(file: PublishedFile, listed: dict[str, ListedFile], base_url: str, doi: str) -> str:
@@ -180,6 +195,14 @@ def _address(file: PublishedFile, listed: dict[str, ListedFile], base_url: str, 
         )
     # Dataverse turns tables into its own form; the MD5 is that of the original.
     return f"{base_url}/api/access/datafile/{entry.identifier}" + ("?format=original" if entry.tabular else "")
+
+
+def _sized(file: PublishedFile, listed: dict[str, ListedFile], doi: str) -> PublishedFile:
+    """`file` with the size in the list where none is pinned."""
+    size = file.bytes or listed[Path(file.name).stem.lower()].bytes
+    if not size:
+        raise UserError(f"{doi}: the list does not say how large {file.name} is; get the file by hand.\n{WAYS_OUT}")
+    return replace(file, bytes=size)
 
 
 def _check_space(folder: Path, missing: list[PublishedFile]) -> None:
@@ -206,13 +229,13 @@ def _download_file(
             try:
                 if _size(part) < file.bytes:
                     _attempt(session, url, part, file, progress)
-                if _is_whole(part, file):
+                if is_whole(part, file):
                     part.replace(target)
                     return
                 part.unlink()
                 if damaged:
                     raise UserError(
-                        f"{url}: twice the content did not have the SHA-256 {file.sha256} of {file.name}.\n{WAYS_OUT}"
+                        f"{url}: twice the content did not have the {_hash_name(file)} of {file.name}.\n{WAYS_OUT}"
                     )
                 damaged = True
                 raise _Interrupted("the content is damaged")
@@ -267,16 +290,20 @@ def _check_status(response: requests.Response) -> None:
     raise UserError(f"{response.url.partition('?')[0]}: {reason}.\n{WAYS_OUT}")
 
 
-def _is_whole(path: Path, file: PublishedFile) -> bool:
-    """Whether `path` has the size, the MD5 that Dataverse lists and the SHA-256 pinned here."""
-    if _size(path) != file.bytes:
+def is_whole(path: Path, file: PublishedFile) -> bool:
+    """Whether `path` has the MD5 that Dataverse lists, and the size and the SHA-256 that are pinned here, if any."""
+    if not path.exists() or file.bytes not in (None, _size(path)):
         return False
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 20):
             md5.update(chunk)
             sha256.update(chunk)
-    return (md5.hexdigest(), sha256.hexdigest()) == (file.md5, file.sha256)
+    return md5.hexdigest() == file.md5 and file.sha256 in (None, sha256.hexdigest())
+
+
+def _hash_name(file: PublishedFile) -> str:
+    return f"SHA-256 {file.sha256}" if file.sha256 else f"MD5 {file.md5}"
 
 
 def _part(target: Path) -> Path:

@@ -36,6 +36,9 @@ METADATA_NAME = re.compile(r"ham10000_metadata(\.csv|\.tab)?", re.IGNORECASE)
 PART_NAME = re.compile(r"ham10000_images_part_([12])(\.zip)?", re.IGNORECASE)
 IMAGE_NAME = re.compile(r"(?P<image_id>[^.].*)\.jpe?g", re.IGNORECASE)
 
+# Where the files are, unless data.folder says so.
+FOLDER_VARIABLE = "HAM10000_DIR"
+
 # How deep below the given folder the files may lie.
 SEARCH_DEPTH = 3
 
@@ -67,6 +70,12 @@ class ImageFile:
         """The image as written in messages."""
         where = paths.relative(self.path)
         return where if self.member is None else f"{where}, member {self.member}"
+
+
+def given_folder(folder: str | None) -> Path | None:
+    """The folder with the files of HAM10000: `folder` (data.folder), else FOLDER_VARIABLE; None if neither is set."""
+    folder = folder or os.environ.get(FOLDER_VARIABLE)
+    return paths.ROOT / Path(folder).expanduser() if folder else None
 
 
 def find(folder: Path) -> Layout:
@@ -130,6 +139,11 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
             name for name in subdirectories if not name.startswith((".", "__")) and depth < SEARCH_DEPTH
         )
         yield Path(directory), sorted(names)
+
+
+def image_folders(folder: Path) -> tuple[Path, ...]:
+    """Every directory in `folder`, itself included, that has images, down to SEARCH_DEPTH."""
+    return tuple(directory for directory, names in _walk(folder) if any(IMAGE_NAME.fullmatch(name) for name in names))
 
 
 def _image_names(directory: Path) -> Iterator[str]:
@@ -207,26 +221,39 @@ def _members(path: Path) -> list[tuple[str, str]]:
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise UserError(f"{file}: not a whole zip file ({error}); download it again") from None
     for info in infos:
-        # zipfile cuts names at a NUL byte and turns the system's separator into a slash: judge the name as stored.
-        name = info.orig_filename
-        steps = name.replace("\\", "/").split("/")
-        mode = info.external_attr >> 16
-        if "\0" in name or "\\" in name or ":" in name or steps[0] == "" or ".." in steps:
-            faults.append(f"member {name!r} has an unsafe path; download the file again from its publisher")
-        elif stat.S_ISLNK(mode):
-            faults.append(f"member {name!r} is a symbolic link; download the file again from its publisher")
-        elif info.is_dir() or steps[0] == "__MACOSX" or not (match := IMAGE_NAME.fullmatch(steps[-1])):
+        steps = info.filename.split("/")
+        match = IMAGE_NAME.fullmatch(steps[-1])
+        fault = unsafe_member(info)
+        if fault is None and (info.is_dir() or steps[0] == "__MACOSX" or not match):
             continue
-        elif info.flag_bits & 0x1:
-            faults.append(f"member {name!r} is encrypted; download the file again from its publisher")
-        elif info.file_size > MAXIMUM_IMAGE_BYTES:
-            faults.append(
-                f"member {name!r} unpacks to {info.file_size:,} bytes; an image has at most {MAXIMUM_IMAGE_BYTES:,}"
-            )
+        fault = fault or unreadable_member(info)
+        if fault is not None:
+            faults.append(f"member {info.orig_filename!r} {fault}; download the file again from its publisher")
         else:
             members.append((match["image_id"], info.filename))
     raise_faults(file, faults)
     return members
+
+
+def unsafe_member(info: zipfile.ZipInfo) -> str | None:
+    """What makes a member of a zip file one to keep away from, as the end of a sentence; None: nothing does."""
+    # zipfile cuts names at a NUL byte and turns the system's separator into a slash: judge the name as stored.
+    name = info.orig_filename
+    steps = name.replace("\\", "/").split("/")
+    if "\0" in name or "\\" in name or ":" in name or steps[0] == "" or ".." in steps:
+        return "has an unsafe path"
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return "is a symbolic link"
+    return None
+
+
+def unreadable_member(info: zipfile.ZipInfo) -> str | None:
+    """Why an image in a zip file is not to be read, as the end of a sentence; None: it is."""
+    if info.flag_bits & 0x1:
+        return "is encrypted"
+    if info.file_size > MAXIMUM_IMAGE_BYTES:
+        return f"unpacks to {info.file_size:,} bytes; an image has at most {MAXIMUM_IMAGE_BYTES:,}"
+    return None
 
 
 def read_images(images: dict[str, ImageFile]) -> Iterator[tuple[ImageFile, bytes]]:

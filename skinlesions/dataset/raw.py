@@ -23,6 +23,7 @@ def write_raw(
     metadata: pd.DataFrame,
     images: Iterable[tuple[str, str, bytes]],
     source: dict[str, Any],
+    label: str = "data",
 ) -> None:
     """Write `target` (data/raw), whole or not at all.
 
@@ -35,6 +36,7 @@ def write_raw(
         metadata: as dataset.checks.check_metadata returns it.
         images: (image id, name for messages, bytes of the JPEG file) of every row of `metadata`, in any order.
         source: what source.json says beside the number of images and lesions.
+        label: what the progress line calls it.
 
     Raises:
         UserError: images do not decode or are too small; all of them are looked at first.
@@ -55,7 +57,7 @@ def write_raw(
         (folder / f"{image_id}.jpg").write_bytes(content)
         return image_id, hashlib.sha256(content).hexdigest(), len(content), width, height
 
-    with Progress("data", len(metadata)) as progress:
+    with Progress(label, len(metadata)) as progress:
         for result in in_order(check_and_write, images):
             if isinstance(result, str):
                 faults.append(result)

@@ -1,15 +1,12 @@
 """Stage `data`: raw images and metadata, from a local folder, from Harvard Dataverse or synthetic, into data/raw."""
 
-import os
 from pathlib import Path
 
 from skinlesions import files, params, paths
-from skinlesions.dataset import dataverse, ham10000, sample
+from skinlesions.dataset import dataverse, external, ham10000, sample
 from skinlesions.dataset.checks import check_names
 from skinlesions.dataset.raw import write_raw
 from skinlesions.errors import run_main
-
-FOLDER_VARIABLE = "HAM10000_DIR"
 
 
 def from_folder(folder: Path, origin: str) -> None:
@@ -50,11 +47,12 @@ def from_sample(images: int, seed: int) -> None:
 def main() -> None:
     """Write data/raw as params.yaml says."""
     parameters = params.load().data
-    folder = parameters.folder or os.environ.get(FOLDER_VARIABLE)
+    folder = ham10000.given_folder(parameters.folder)
+    external.locate(parameters.external, folder)  # nothing long starts if the stage external_data could only fail
     if parameters.source == "sample":
         from_sample(parameters.sample_images, parameters.sample_seed)
     elif folder:
-        from_folder(paths.ROOT / Path(folder).expanduser(), "a local folder")
+        from_folder(folder, "a local folder")
     else:
         from_dataverse()
 

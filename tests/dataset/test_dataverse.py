@@ -1,4 +1,5 @@
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -165,6 +166,46 @@ def test_more_bytes_than_listed_are_refused(download, server, tmp_path):
     with pytest.raises(UserError, match=r"more than the 22 bytes of HAM10000_metadata\.csv"):
         download()
     assert list((tmp_path / "download").iterdir()) == []
+
+
+@pytest.fixture
+def by_md5(server: Dataverse, tmp_path: Path, waits: list[int]) -> Callable[[], Path]:
+    """Download files of which nobody vouches for the size or the SHA-256."""
+    known = tuple(PublishedFile(file.name, None, file.md5, None) for file in FILES)
+
+    def call() -> Path:
+        dataverse.download(tmp_path / "download", base_url=server.url, doi=DOI, published=known, wait=waits.append)
+        return tmp_path / "download"
+
+    return call
+
+
+def test_a_file_known_by_its_md5_alone_is_resumed_mended_and_kept(by_md5, server, waits):
+    server.cuts = [len(TABLE), CUT]
+    assert_whole(by_md5())
+    assert waits == [1]
+    asked = len(server.asked)
+    by_md5()
+    assert len(server.asked) == asked
+    (by_md5() / "HAM10000_images_part_1.zip").write_bytes(bytes(len(ARCHIVE)))
+    server.damaged = 1
+    assert_whole(by_md5())
+
+
+def test_lasting_damage_of_a_file_known_by_its_md5_alone_is_refused(by_md5, server):
+    server.damaged = 100
+    with pytest.raises(UserError, match=f"twice the content did not have the MD5 {FILES[0].md5}"):
+        by_md5()
+
+
+def test_a_list_without_the_size_that_nobody_vouches_for_is_refused(by_md5, download, server):
+    listed = json.loads(server.listed())
+    for entry in listed["data"]["latestVersion"]["files"]:
+        entry["dataFile"] = {key: value for key, value in entry["dataFile"].items() if "size" not in key.lower()}
+    server.listing = json.dumps(listed).encode()
+    with pytest.raises(UserError, match=r"does not say how large HAM10000_metadata\.csv is"):
+        by_md5()
+    assert_whole(download())  # where the size is pinned, the list need not have it
 
 
 def test_another_version_of_the_dataset_is_refused_before_the_download(download, server):

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 
-from skinlesions import paths
+from skinlesions import params, paths
 from skinlesions.dataset import dataverse, sample
 from skinlesions.dataset.dataverse import PublishedFile
 from skinlesions.files import read_json
@@ -19,8 +21,6 @@ from tests.dataverse_server import DOI, Dataverse, serving
 from tests.killing import killed_after
 from tests.raw_files import IMAGES, dataverse_folder, table, write_zip
 
-COMMAND = (sys.executable, "-m", "skinlesions.stages.data")
-
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -28,16 +28,14 @@ def root(tmp_path: Path) -> Path:
     root = tmp_path / "repository"
     shutil.copytree(paths.ROOT / "skinlesions", root / "skinlesions", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(paths.PARAMS, root)
+    set_params(root, external=None)
     return root
 
 
-def set_params(root: Path, **values: str) -> None:
-    """Replace values of the data block of params.yaml."""
-    lines = (root / "params.yaml").read_text().splitlines()
-    for key, value in values.items():
-        position = next(number for number, line in enumerate(lines) if line.startswith(f"  {key}:"))
-        lines[position] = f"  {key}: {value}"
-    (root / "params.yaml").write_text("\n".join(lines) + "\n")
+def set_params(root: Path, **values: object) -> None:
+    """Change values of the data block of params.yaml; None takes a key out."""
+    document = params.merged(params.read_yaml(root / "params.yaml"), {"data": values})
+    (root / "params.yaml").write_text(yaml.safe_dump(document))
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -46,9 +44,10 @@ def environment(**variables: str) -> dict[str, str]:
     return kept | {"HTTPS_PROXY": "http://127.0.0.1:9", "PYTHONDONTWRITEBYTECODE": "1"} | variables
 
 
-def run(root: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(root: Path, stage: str = "data", **variables: str) -> subprocess.CompletedProcess[str]:
+    command = (sys.executable, "-m", f"skinlesions.stages.{stage}")
     return subprocess.run(
-        COMMAND, cwd=root, env=environment(**variables), capture_output=True, text=True, timeout=120, check=False
+        command, cwd=root, env=environment(**variables), capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -110,7 +109,7 @@ def test_without_folder_and_network_the_three_ways_out_are_named(root):
 
 
 def test_the_sample_goes_on_after_a_kill_at_any_moment(root):
-    set_params(root, source="sample", sample_images="100", sample_seed="2018")
+    set_params(root, source="sample", sample_images=100, sample_seed=2018)
     killed = subprocess.run(killed_after(5, "data"), cwd=root, env=environment(), stderr=subprocess.DEVNULL)
     assert killed.returncode == -signal.SIGKILL
     raw = root / "data" / "raw"
@@ -125,6 +124,50 @@ def test_the_sample_goes_on_after_a_kill_at_any_moment(root):
     source = read_json(raw / "source.json")
     assert source["source"] == "sample" and source["files"] == [] and "Synthetic" in source["note"]
     assert list((root / "data" / "partial").iterdir()) == []
+
+
+EXTERNAL = {
+    "images": "ISIC2018_Task3_Validation_Input.zip",
+    "ground_truth": "ISIC2018_Task3_Validation_GroundTruth.csv",
+}
+
+
+def test_an_external_set_that_is_not_there_stops_the_first_stage_before_anything_is_read(root):
+    folder = dataverse_folder(root.parent / "ham10000")
+    set_params(root, external=EXTERNAL | {"images": "ISIC2018_Task3_Val.zip"})
+    result = run(root, HAM10000_DIR=str(folder))
+    assert result.returncode == 1
+    assert "data.external.images: 'ISIC2018_Task3_Val.zip' is not there" in result.stderr
+    assert EXTERNAL["images"] in result.stderr and "null" in result.stderr and "Traceback" not in result.stderr
+    assert not (root / "data").exists()
+
+
+def test_the_external_set_has_a_stage_of_its_own_and_leaves_the_raw_data_as_they_are(root):
+    folder = dataverse_folder(root.parent / "ham10000")
+    (folder / EXTERNAL["ground_truth"]).write_text("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_9,0,0,0,0,0,1,0\n")
+    set_params(root, external=EXTERNAL)
+    assert run(root, HAM10000_DIR=str(folder)).returncode == 0
+    before = tree(root / "data" / "raw")
+    result = run(root, "external_data", HAM10000_DIR=str(folder))
+    assert (result.returncode, result.stdout) == (0, "")
+    external = root / "data" / "external_raw"
+    assert pd.read_csv(external / "metadata.csv").to_dict("records") == [
+        {"image_id": "ISIC_9", "lesion_id": "ISIC_9", "dx": "df"}
+    ]
+    first = tree(external)
+    assert run(root, "external_data", HAM10000_DIR=str(folder)).returncode == 0
+    assert tree(external) == first
+    set_params(root, external=None)
+    assert run(root, "external_data").returncode == 0
+    assert list(tree(external)) == ["source.json"]
+    assert tree(root / "data" / "raw") == before
+
+
+def test_the_sample_has_no_external_set(root):
+    set_params(root, source="sample", external=EXTERNAL)
+    result = run(root)
+    assert result.returncode == 1
+    assert "models of the synthetic sample have no external set; set it to null" in result.stderr
 
 
 def test_a_download_becomes_raw_data(tmp_path, monkeypatch):
