@@ -21,20 +21,27 @@ def collect(data: Path, parameters: Params, root: Path = paths.ROOT) -> dict[str
     """Everything needed to tell what gave the results in `data`: no host name, no path of the machine, no time.
 
     Args:
-        data: the folder with raw/ and weights/.
+        data: the folder with raw/, external_raw/ and weights/.
         parameters: those of the run.
         root: of the repository.
     """
     raw = data / "raw"
+    external = data / "external_raw"
     backbones = sorted((data / "weights").glob("*.json"))
     return {
         "parameters": parameters.model_dump(mode="json"),
-        "data": files.read_json(raw / "source.json") | {"manifest_sha256": files.sha256(raw / "manifest.csv")},
+        "data": described(raw),
+        "external": described(external) if (external / "manifest.csv").exists() else None,
         "weights": {path.stem: files.read_json(path) for path in backbones if path.stem in parameters.backbones},
         "code": code(root),
         "software": {"python": platform.python_version(), "packages": packages(root / "requirements.in")},
         "hardware": hardware(),
     }
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """What source.json in `folder` says of the images there, and the hash of the list of theirs."""
+    return files.read_json(folder / "source.json") | {"manifest_sha256": files.sha256(folder / "manifest.csv")}
 
 
 def code(root: Path) -> dict[str, str | bool | None]:

@@ -44,6 +44,7 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
     record = provenance.collect(data, parameters)
     is_sample = record["data"]["source"] == "sample"
     notice = record["data"]["note"] or ("Synthetic sample: the numbers mean nothing." if is_sample else "")
+    descriptions = {}
     metrics = {"compare": files.read_json(_existing(data / "compare" / "metrics.json")), "train": {}}
     documents: list[tuple[Chapter, NotebookNode]] = []
 
@@ -61,6 +62,10 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
         folder = data / "train" / model
         predictions.write(target / "predictions" / f"{model}.csv.gz", predictions.read(folder / "predictions.csv"))
         metrics["train"][model] = files.read_json(_existing(folder / "metrics.json"))
+        descriptions[model] = files.read_json(_existing(folder / "model.json"))
+    for path in sorted((data / "external" / "predictions").glob("*.csv")):
+        files.write_bytes(target / "predictions" / "external" / path.name, path.read_bytes())
+    files.write_json(target / "predictions" / "models.json", descriptions)
     files.write_json(target / "metrics.json", metrics)
     files.write_json(target / "provenance.json", record)
     site.write(target, documents, parameters, record, notice)

@@ -55,6 +55,7 @@ class Page:
     question: Markup
     figures: list[str]
     tables: list[str]
+    predictions: list[str]
 
     @property
     def html(self) -> str:
@@ -212,6 +213,7 @@ def _page(target: Path, chapter: Chapter, document: NotebookNode) -> Page:
         question=Markup(clean_html(markdown2html(question))),
         figures=sorted(path.stem for path in (target / "figures" / chapter.folder).glob("*.png")),
         tables=sorted(path.stem for path in (target / "tables" / chapter.folder).glob("*.csv")),
+        predictions=sorted(path.stem for path in (target / "predictions" / chapter.folder).glob("*.csv")),
     )
 
 

@@ -42,6 +42,9 @@ def blocks(name, defaults):
             return notebook.flattened(values, ["compare"]) | {"models": list(values["models"])}
         case "05":
             tracked = ["explain"]
+        case "07":
+            tracked = [f"compare.{key}" for key in ("confidence", "resamples", "seed")]
+            return notebook.flattened(values, tracked) | {"models": list(values["models"])}
         case _:
             pytest.fail(f"{name}: say here which block of params.yaml it declares")
     given = {"model": defaults["model"]} if "model" in defaults else {}

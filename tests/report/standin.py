@@ -53,10 +53,11 @@ def parameters(source: str = "ham10000") -> Params:
     """The project's parameters with two models and one backbone."""
     values = load().model_dump()
     keep = {
-        "data": {"source": source},
+        "data": {"source": source} | ({"external": None} if source == "sample" else {}),
         "compare": {"resamples": 50},
         "models": {name: None for name in values["models"] if name not in MODELS},
         "backbones": {name: None for name in values["backbones"] if name != "resnet50"},
+        "split": {"duplicates": {"backbone": "resnet50"}},
         "balance": {"backbone": "resnet50"},
         "explain": {"model": "resnet50", "models": list(MODELS)},
     }
@@ -73,6 +74,12 @@ def make(data: Path, document: NotebookNode, source: str = "ham10000") -> Params
     files.write_json(data / "raw" / "source.json", record)
     files.write_csv(data / "raw" / "manifest.csv", pd.DataFrame({"image_id": index["image_id"]}))
     weights = {"backbone": "resnet50", "source": "a <file>", "file": "r.h5", "sha256": "ab" * 32, "cut_at": None}
+    if chosen.data.external is not None:
+        outside = {"name": "outside.zip", "origin": "local <files>", "files": [], "note": "", "images": 1, "lesions": 1}
+        files.write_json(data / "external_raw" / "source.json", outside)
+        files.write_text(data / "external_raw" / "manifest.csv", "image_id\nISIC_1\n")
+        for name in (*MODELS, "ground_truth"):
+            files.write_text(data / "external" / "predictions" / f"{name}.csv", "image\nISIC_1\n")
     files.write_json(data / "weights" / "resnet50.json", weights)
     files.write_json(data / "weights" / "unused.json", weights)
 
@@ -83,6 +90,7 @@ def make(data: Path, document: NotebookNode, source: str = "ham10000") -> Params
         **{f"train/{name}": ("03_train", f"3 · Training of {name}") for name in MODELS},
         "compare": ("04_compare", "4 · The models side by side"),
         "explain": ("05_explain", "5 · Where the networks look"),
+        "external": ("07_external", "7 · Images from outside"),
     }
     for folder, (name, title) in folders.items():
         files.write_bytes(data / folder / f"{name}.ipynb", notebook.notebook_bytes(titled(document, title)))

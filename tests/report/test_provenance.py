@@ -68,7 +68,13 @@ def test_the_record_is_complete_and_names_no_machine(tmp_path):
     files.write_text(tmp_path / "raw" / "manifest.csv", "image_id\n")
     for name in ("resnet50", "from_an_earlier_run"):
         files.write_json(tmp_path / "weights" / f"{name}.json", {"backbone": name})
+    assert provenance.collect(tmp_path, chosen)["external"] is None
+    files.write_json(tmp_path / "external_raw" / "source.json", {"name": "outside.zip", "images": 0})
+    assert provenance.collect(tmp_path, chosen)["external"] is None, "none was asked for"
+    files.write_text(tmp_path / "external_raw" / "manifest.csv", "image_id\n")
     collected = provenance.collect(tmp_path, chosen)
+    assert collected["external"]["name"] == "outside.zip"
+    assert collected["external"]["manifest_sha256"] == files.sha256(tmp_path / "external_raw" / "manifest.csv")
     assert collected["parameters"]["compare"]["resamples"] == chosen.compare.resamples
     assert collected["data"] == record | {"manifest_sha256": files.sha256(tmp_path / "raw" / "manifest.csv")}
     assert collected["weights"] == {"resnet50": {"backbone": "resnet50"}}

@@ -18,7 +18,15 @@ from skinlesions.report import results, site
 from skinlesions.report.publication import publish
 from tests.report import standin
 
-PAGES = ["01_explore", "02_balance", "03_train_baseline_cnn", "03_train_resnet50", "04_compare", "05_explain"]
+PAGES = [
+    "01_explore",
+    "02_balance",
+    "03_train_baseline_cnn",
+    "03_train_resnet50",
+    "04_compare",
+    "05_explain",
+    "07_external",
+]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +95,15 @@ def test_the_report_has_everything(real):
     expected = {"index.html", "metrics.json", "provenance.json"}
     expected |= {f"notebooks/{name}.{suffix}" for name in PAGES for suffix in ("ipynb", "html")}
     expected |= {f"predictions/{name}.csv.gz" for name in standin.MODELS}
-    for folder in ["explore", "balance", "compare", *(f"train/{name}" for name in standin.MODELS)]:
+    expected |= {f"predictions/external/{name}.csv" for name in (*standin.MODELS, "ground_truth")}
+    for folder in [
+        "explore",
+        "balance",
+        "compare",
+        "explain",
+        "external",
+        *(f"train/{name}" for name in standin.MODELS),
+    ]:
         for kind in ("figures", "tables"):
             expected |= {f"{kind}/{folder}/{path.name}" for path in (data / folder / kind).iterdir()}
     assert set(published) == expected
@@ -107,6 +123,14 @@ def test_the_published_tables_follow_from_the_published_predictions(real):
     tables, _ = verify.expected(reports, parameters.compare)
     for name, table in tables.items():
         assert verify.table_faults(reports / "tables" / "compare" / f"{name}.csv", table) == []
+
+
+def test_the_external_set_is_named_where_there_is_one(real, sample):
+    assert "outside.zip: 1 images" in Page(real[1] / "index.html").text
+    assert files.read_json(real[1] / "provenance.json")["external"]["name"] == "outside.zip"
+    assert "External set" not in Page(sample / "index.html").text
+    assert files.read_json(sample / "provenance.json")["external"] is None
+    assert not (sample / "predictions" / "external").exists()
 
 
 def test_the_same_results_give_the_same_bytes(real, tmp_path):

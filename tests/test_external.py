@@ -1,0 +1,197 @@
+"""The models on the external set: what is predicted, the tables that follow, and the words about them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from skinlesions import evaluate, external, files, images, intervals, metrics, submission
+from skinlesions.comparison import ALWAYS_NV, ENSEMBLE
+from skinlesions.dataset.schema import CLASSES
+
+SETTINGS = {"confidence": 0.95, "resamples": 50, "seed": 4}
+DX = ["mel", "mel", "nv", "nv", "nv", "nv", "bcc", "df"]
+
+
+@pytest.fixture
+def chosen(tmp_path) -> external.ExternalSet:
+    """Eight coarse images of seven lesions."""
+    folder = tmp_path / "external_raw"
+    (folder / "images").mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    names = [f"ISIC_{number}" for number in range(len(DX))]
+    for name in names:
+        pixels = generator.integers(0, 256, (6, 8, 3), dtype="uint8")
+        Image.fromarray(pixels).resize((80, 60)).save(folder / "images" / f"{name}.jpg", quality=95)
+    lesions = ["L0", "L0", *names[2:]]
+    files.write_csv(folder / "metadata.csv", pd.DataFrame({"image_id": names, "lesion_id": lesions, "dx": DX}))
+    source = {"name": "outside.zip", "origin": "local files", "note": "", "images": 8, "lesions": 7}
+    files.write_json(folder / "source.json", source)
+    return external.read(folder)
+
+
+def made_up(folder, skill: dict[str, float], dx: list[str] = DX) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions of models in `folder`, with `folds` and the out-of-fold table that go with them."""
+    names = [f"ISIC_{number:03}" for number in range(len(dx))]
+    labels = np.array([CLASSES.index(name) for name in dx])
+    files.write_csv(folder / external.GROUND_TRUTH, pd.DataFrame({"image_id": names, "lesion_id": names, "dx": dx}))
+    for seed, (model, amount) in enumerate(skill.items()):
+        logits = np.random.default_rng(seed).normal(size=(len(dx), 7)) + amount * np.eye(7)[labels]
+        submission.write(folder / f"{model}.csv", names, metrics.softmax(logits))
+    rows = [(model, fold, 0.5 + 0.1 * fold) for model in skill if model != ENSEMBLE for fold in range(3)]
+    score = {"balanced_accuracy": 0.6, "balanced_accuracy_low": 0.55, "balanced_accuracy_high": 0.64}
+    out_of_fold = pd.DataFrame([{"model": model} | score for model in (*skill, "stacked", ALWAYS_NV)])
+    return pd.DataFrame(rows, columns=["model", "fold", "balanced_accuracy"]), out_of_fold
+
+
+# --- predictions ------------------------------------------------------------------------------------------------
+
+
+def test_every_model_scores_every_image_as_the_predictor_does(chosen, tmp_path, monkeypatch):
+    from skinlesions import inference  # only here, as the next line: the other tests need no Keras
+    from tests import trained_models
+
+    trained_models.use_folder(tmp_path, monkeypatch)
+    monkeypatch.setattr(external, "CHUNK", 3)  # the last chunk is not full
+    models = list(trained_models.MODELS)
+    for seed, name in enumerate(models):
+        trained_models.write(trained_models.MODELS[name], seed)
+    target = tmp_path / "predictions"
+    folds = external.predict(chosen, models, target, tmp_path / "partial")
+
+    expected = []
+    for name in models:
+        predictor = inference.Predictor(name)
+        how = predictor.description
+        sources = [chosen.folder / "images" / f"{image_id}.jpg" for image_id in chosen.table["image_id"]]
+        pixels = np.stack([images.read(path, how.prepared_size, how.fit) for path in sources])
+        expected.append(predictor.probabilities(pixels))
+        single = metrics.softmax(predictor.logits(pixels))
+        own = [metrics.summary(chosen.labels, values)["balanced_accuracy"] for values in single]
+        assert folds[folds["model"] == name]["balanced_accuracy"].tolist() == pytest.approx(own)
+    expected.append(np.mean(expected, axis=0))
+    for name, values in zip([*models, ENSEMBLE], expected, strict=True):
+        written = submission.read(target / f"{name}.csv")
+        assert written["image"].tolist() == chosen.table["image_id"].tolist()
+        assert submission.probabilities(written) == pytest.approx(values, abs=2e-6)
+    assert submission.read_ground_truth(target / external.GROUND_TRUTH)["dx"].tolist() == DX
+    assert not list((tmp_path / "partial").iterdir())
+
+    external.predict(chosen, models[:1], tmp_path / "one", tmp_path / "partial")
+    assert not (tmp_path / "one" / f"{ENSEMBLE}.csv").exists(), "one model is no ensemble"
+
+
+def test_none_asked_for_is_none_found(tmp_path):
+    files.write_json(tmp_path / "source.json", {"images": 0})
+    assert external.read(tmp_path) is None
+    assert "`data.external` in params.yaml" in external.opening(None)
+
+
+def test_the_opening_counts_what_is_there(chosen):
+    text = external.opening(chosen)
+    assert "outside.zip: 8 images of 7 lesions" in text
+    assert "0 akiec, 1 bcc, 0 bkl, 1 df, 2 mel, 4 nv, 0 vasc" in text
+
+
+# --- tables -----------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_those_of_the_command_and_models_keep_their_order(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"worse": 0.5, ENSEMBLE: 2.0, "better": 4.0})
+    tables = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
+    for model in ("worse", ENSEMBLE, "better"):
+        own = tables["scores"].query("model == @model").drop(columns="model").reset_index(drop=True)
+        scores, _ = evaluate.report(tmp_path / f"{model}.csv", tmp_path / external.GROUND_TRUTH, **SETTINGS)
+        pd.testing.assert_frame_equal(own, scores)
+    for name in ("scores", "against", "recalls", "confusion"):
+        assert list(dict.fromkeys(tables[name]["model"])) == ["worse", ENSEMBLE, "better"], name
+
+
+def test_out_of_fold_and_external_stand_side_by_side(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, ENSEMBLE: 3.0})
+    row, whole = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)["against"].to_dict("records")
+    assert (row["out_of_fold"], row["single_networks"]) == (0.6, pytest.approx(0.6))
+    assert np.isnan(whole["single_networks"])
+    predicted = submission.probabilities(submission.read(tmp_path / "vgg16.csv")).argmax(axis=1)
+    hits = np.array(DX) == np.array(CLASSES)[predicted]
+    recalls = [hits[np.array(DX) == dx].mean() for dx in ("mel", "nv", "bcc", "df")]
+    assert row["external"] == pytest.approx(np.mean(recalls))
+    assert row["difference"] == pytest.approx(row["external"] - 0.6)
+    assert row["external_low"] < row["external"] <= row["external_high"]
+
+
+def test_the_row_order_of_the_files_does_not_matter(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 1.0})
+    before = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
+    for name in ("vgg16.csv", external.GROUND_TRUTH):
+        header, *rows = (tmp_path / name).read_text().splitlines()
+        (tmp_path / name).write_text("\n".join([header, *reversed(rows)]) + "\n")
+    for name, table in external.tables(tmp_path, folds, out_of_fold, **SETTINGS).items():
+        pd.testing.assert_frame_equal(table, before[name])
+
+
+# --- intervals --------------------------------------------------------------------------------------------------
+
+
+def test_wilson_intervals_agree_with_scipy():
+    from scipy.stats import binomtest
+
+    for hits, count in ((0, 1), (1, 1), (3, 3), (7, 20), (500, 1000)):
+        known = binomtest(hits, count).proportion_ci(0.95, method="wilson")
+        assert external.wilson(hits / count, count, 0.95) == pytest.approx((known.low, known.high))
+
+
+def test_one_lucky_image_does_not_look_certain():
+    """A bootstrap of a class with one image has no width; the interval of its recall has."""
+    labels, groups = np.array([3]), np.array(["a"])
+    draws = intervals.bootstrap(labels, np.eye(7)[labels], intervals.lesion_resamples(groups, labels, 50, 0))
+    assert intervals.percentile_interval(draws["recall_df"], 0.95) == (1, 1)
+    low, high = external.wilson(1.0, 1, 0.95)
+    assert low < 0.25 and high == 1
+
+
+def test_the_interval_of_a_mean_covers_as_often_as_it_says():
+    generator = np.random.default_rng(1)
+    chances, counts = np.array([0.8, 0.6, 0.7, 0.9]), np.array([3, 10, 30, 120])
+    covered = []
+    for hits in generator.binomial(counts, chances, size=(600, 4)):
+        lows, highs = zip(*(external.wilson(k / n, n, 0.95) for k, n in zip(hits, counts, strict=True)), strict=True)
+        low, high = external.mean_interval(hits / counts, np.array(lows), np.array(highs))
+        covered.append(low <= chances.mean() <= high)
+    assert 0.92 <= np.mean(covered) <= 0.99
+
+
+def test_symmetric_intervals_combine_as_standard_errors_do():
+    values, reach = np.array([0.5, 0.7]), np.array([0.03, 0.04])
+    assert external.mean_interval(values, values - reach, values + reach) == pytest.approx((0.575, 0.625))
+    low, high = external.difference_interval(0.7, (0.66, 0.74), 0.5, (0.47, 0.53))
+    assert (low, high) == pytest.approx((0.15, 0.25))
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_shown_follows_the_tables(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, "resnet50": 2.0, ENSEMBLE: 3.0}, DX + ["nv"] * 12)
+    tables = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
+    wide = external.overall(tables["scores"])
+    assert list(wide.index) == ["vgg16", "resnet50", ENSEMBLE]
+    assert {"accuracy", "accuracy_low", "accuracy_high", "nll"} <= set(wide.columns)
+    shown = external.readable(tables["against"])
+    assert shown.loc["vgg16", "out of fold"].startswith("0.600") and shown.iloc[2, 3] == "–"
+    assert shown["difference"].str.match(r"[+-]\d\.\d{3}").all()
+    assert list(external.readable_recalls(tables["recalls"]).columns) == ["bcc (1)", "df (1)", "mel (2)", "nv (16)"]
+    text = external.small_classes(tables["recalls"])
+    assert "No image is of akiec, bkl, vasc" in text
+    assert "`df` has 1, so that one answer moves it by 25.0 points" in text and "nv" not in text
+    assert "rank correlation" not in external.found(tables["against"], 0.95), "all are alike out of fold"
+    ranked = tables["against"].assign(out_of_fold=tables["against"]["external"] ** 2)
+    assert "rank correlation of 1.00" in external.found(ranked, 0.95)
+
+
+def test_a_difference_beyond_its_interval_is_named():
+    row = {"out_of_fold": 0.8, "out_of_fold_low": 0.79, "out_of_fold_high": 0.81}
+    row |= {"external": 0.5, "external_low": 0.4, "external_high": 0.6}
+    row |= {"difference": -0.3, "difference_low": -0.4, "difference_high": -0.2}
+    text = external.found(pd.DataFrame([{"model": "leaky"} | row]), 0.95)
+    assert "excludes zero for 1: leaky" in text and "30.0 points down" in text
