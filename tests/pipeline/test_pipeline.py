@@ -116,7 +116,7 @@ def test_an_experiment_with_the_comparison_reruns_only_what_follows(working_copy
 @pytest.mark.parametrize(
     ("old", "new", "stages"),
     [
-        ("sample_seed: 2018 ", "sample_seed: 2019 ", ["data"]),
+        ("sample_seed: 2018 ", "sample_seed: 2019 ", ["data", "external_data"]),
         ("fit: crop ", "fit: pad ", ["prepare"]),
         ("mosaic_columns: 2 ", "mosaic_columns: 3 ", ["explore"]),
         ("cut_at: block3_pool", "cut_at: block2_pool", ["weights@vgg16", "features@vgg16"]),
