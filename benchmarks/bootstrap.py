@@ -1,16 +1,18 @@
 """The statistics of the comparison: the bootstrap against a loop over scikit-learn's metrics."""
 
+import resource
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from benchmarks.measurement import IMAGES, index, seconds, verdict
-from skinlesions import comparison, intervals, metrics, params, predictions, splits
+from skinlesions import comparison, influence, intervals, metrics, params, predictions, splits
 from skinlesions.dataset.schema import CLASSES, LOGIT_COLUMNS, class_indices
 
-MODELS = 8
-# `make verify` is to take less than a minute.
-TARGET = 60
+MODELS = 12
+# `make verify` is to take less than a minute, and the resampling of every metric half of it, in at most 2 GB.
+TARGET, RESAMPLING_TARGET, MEMORY_TARGET = 60, 30, 2
 
 
 def logits(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -58,6 +60,10 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
 
     draw = seconds(lambda: intervals.lesion_resamples(groups, labels, resamples, seed=0))
     ours = seconds(lambda: [intervals.bootstrap(labels, model, weights) for model in probabilities])
+    every = seconds(lambda: [intervals.bootstrap(labels, model, weights, by_class=True) for model in probabilities])
+    jackknife = seconds(lambda: [influence.jackknife(labels, model, groups) for model in probabilities])
+    # Of the whole process, in KiB on Linux.
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     measured = min(20, resamples)  # the loop takes too long for more; every resample costs it the same
     per_resample = seconds(lambda: loop(labels, probabilities[0], weights[:measured])) / measured
     reference = per_resample * resamples * MODELS
@@ -68,7 +74,20 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
     table = pd.DataFrame(
         [
             ("`intervals.lesion_resamples`: draw the lesions", f"{draw:.1f}", "", ""),
-            (f"`intervals.bootstrap`: all {len(metrics.METRICS)} metrics", f"{ours:.1f}", "1", ""),
+            (f"`intervals.bootstrap`: {len(metrics.METRICS)} metrics", f"{ours:.1f}", "1", ""),
+            (
+                f"`intervals.bootstrap`, `by_class`: {len(metrics.ALL_METRICS)} metrics",
+                f"{every:.1f}",
+                "",
+                verdict(every, RESAMPLING_TARGET, at_least=False),
+            ),
+            (
+                f"the same, memory: {memory:.1f} GiB",
+                "",
+                "",
+                f"{verdict(memory, MEMORY_TARGET, at_least=False)}",
+            ),
+            ("`influence.jackknife`: for the BCa intervals of all of them", f"{jackknife:.1f}", "", ""),
             (
                 f"loop over scikit-learn's functions, 6 metrics ({measured} resamples of one model, scaled up)",
                 f"{reference:,.0f}",

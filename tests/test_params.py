@@ -87,6 +87,15 @@ def test_names_that_would_not_do_as_file_names_are_refused(values, name):
         ("models.vgg16.inputs", "features/vgg19.npy", "models.vgg16.inputs: 'vgg19' is not under backbones"),
         ("models.vgg16.augmentation", "dihedral", "models.vgg16.augmentation: frozen features cannot be augmented"),
         ("models.baseline_cnn.image_size", 241, "models.baseline_cnn.image_size: 241 is more than prepare.size (240)"),
+        (
+            "models.baseline_cnn.image_size",
+            None,
+            "models.baseline_cnn.image_size: the side in pixels that the baseline",
+        ),
+        ("models.baseline_cnn.fine_tune_from", "all", "models.baseline_cnn.fine_tune_from: the baseline CNN has no"),
+        ("train.fine_tune.warmup_epochs", 99, "train.fine_tune: Value error, warmup_epochs: 99 is more than the"),
+        ("train.views", 4, "train.views: Input should be 1 or 8"),
+        ("compare.ensemble", ["resnet51"], "compare.ensemble: 'resnet51' is not under models (baseline_cnn, "),
         ("backbones.vgg16.crop", 256, "backbones.vgg16.crop: 256 is more than prepare.size (240)"),
         (
             "backbones.vgg16.architecture",

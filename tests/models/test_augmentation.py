@@ -44,7 +44,7 @@ def test_nothing_happens_outside_training(kind):
     np.testing.assert_array_equal(network(images, training=False), images)
 
 
-@pytest.mark.parametrize("kind", ["dihedral", "original"])
+@pytest.mark.parametrize("kind", ["dihedral", "standard", "original"])
 def test_the_layer_works_inside_a_network_that_trains(kind):
     """What reaches the loss in `fit` is augmented."""
     inputs = keras.Input((5, 5, 3))
@@ -75,7 +75,7 @@ def test_turn_shift_shear_zoom_and_flip_are_drawn_independently():
     assert abs(np.corrcoef(angle, draws["RandomShear"][: len(angle)])[0, 1]) < 0.3
 
 
-@pytest.mark.parametrize("kind", ["dihedral", "original"])
+@pytest.mark.parametrize("kind", ["dihedral", "standard", "original"])
 def test_augmented_images_keep_shape_and_range(kind):
     images = np.random.default_rng(0).uniform(20, 230, (16, 24, 24, 3)).astype("float32")
     augmented = keras.ops.convert_to_numpy(augmentation.layers(kind, seed=0)(images, training=True))
@@ -132,3 +132,52 @@ def test_the_layer_survives_saving(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "network.keras")
     assert loaded.layers[-1].get_config()["seed"] == 3
     np.testing.assert_array_equal(loaded.predict_on_batch(SQUARE[None]), SQUARE[None])
+
+
+def crop(images: np.ndarray, smallest_area: float = 0.5, seed: int = 1) -> np.ndarray:
+    layer = augmentation.RandomResizedCrop(smallest_area, (0.8, 1.25), seed)
+    return keras.ops.convert_to_numpy(layer(images, training=True))
+
+
+def test_a_crop_is_a_part_of_the_image_scaled_back():
+    """On an image whose colours are its coordinates, every crop is a linear map of them."""
+    size = 64
+    rows, columns = np.mgrid[:size, :size].astype("float32")
+    images = np.repeat(np.stack([rows, columns, np.full_like(rows, 7)], axis=-1)[None], 64, axis=0)
+    cropped = crop(images)
+    assert cropped.shape == images.shape
+    np.testing.assert_allclose(cropped[..., 2], 7, rtol=1e-5)
+    inner = cropped[:, 2:-2, 2:-2]  # at the border of the image the nearest pixel fills half a pixel
+    np.testing.assert_allclose(inner[..., 0].std(axis=2), 0, atol=1e-2)
+    np.testing.assert_allclose(inner[..., 1].std(axis=1), 0, atol=1e-2)
+    heights = (inner[:, -1, 0, 0] - inner[:, 0, 0, 0]) / (inner.shape[1] - 1)
+    widths = (inner[:, 0, -1, 1] - inner[:, 0, 0, 1]) / (inner.shape[2] - 1)
+    areas, ratios = heights * widths, heights / widths
+    assert areas.min() > 0.49 and areas.max() < 1.01 and areas.std() > 0.05
+    assert ratios.min() > 0.79 and ratios.max() < 1.26 and ratios.std() > 0.05
+    assert cropped[..., :2].min() >= 0 and cropped[..., :2].max() <= size - 1
+
+
+def test_the_whole_image_as_a_crop_is_the_image():
+    images = np.random.default_rng(0).uniform(0, 255, (3, 16, 16, 3)).astype("float32")
+    layer = augmentation.RandomResizedCrop(1.0, (1.0, 1.0), 1)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(images, training=True)), images, atol=1e-2)
+
+
+def test_colours_change_within_their_range_and_the_hue_of_grey_does_not():
+    images = np.full((200, 4, 4, 3), 100, "float32")
+    changed = keras.ops.convert_to_numpy(augmentation.RandomColor(0.2, seed=1)(images, training=True))
+    np.testing.assert_allclose(changed, changed[:, :1, :1, :1] * np.ones((1, 4, 4, 3)), rtol=1e-5)  # grey, and even
+    brightness = changed[:, 0, 0, 0] / 100
+    assert 0.8 <= brightness.min() < 0.85 and 1.15 < brightness.max() <= 1.2
+    bright = augmentation.RandomColor(0.5, seed=1)(np.full((50, 2, 2, 3), 250, "uint8"), training=True)
+    assert keras.ops.convert_to_numpy(bright).max() == 255
+
+
+def test_the_views_of_an_image_are_its_eight_symmetries():
+    images = np.stack([SQUARE, SQUARE + 100])
+    views = list(augmentation.views(images, 8))
+    assert {view[0].tobytes() for view in views} == {symmetry.tobytes() for symmetry in symmetries(SQUARE)}
+    assert len(views) == 8 and all(np.array_equal(view[1], view[0] + 100) for view in views)
+    (only,) = augmentation.views(images, 1)
+    np.testing.assert_array_equal(only, images)
