@@ -29,8 +29,8 @@ $(VENV)/.installed: requirements.txt
 demo: setup  ## run the whole pipeline on a synthetic sample, in build/demo
 	$(BIN)/python -m skinlesions.demo presets/sample.yaml $(DEMO)
 
-report: setup  ## regenerate the report from the images (PRESET=name applies presets/name.yaml to params.yaml first)
-	$(if $(PRESET),$(BIN)/python -m skinlesions.params apply presets/$(PRESET).yaml)
+report: setup  ## regenerate the report from the images (PRESET="a b" applies presets/a.yaml and b.yaml to params.yaml first)
+	$(foreach preset,$(PRESET),$(BIN)/python -m skinlesions.params apply presets/$(preset).yaml && )true
 	$(BIN)/python -m skinlesions.preflight
 	$(BIN)/dvc repro
 

@@ -17,8 +17,11 @@ from skinlesions.intervals import bootstrap, holm, lesion_resamples, percentile_
 from skinlesions.metrics import METRIC_NAMES, METRICS, softmax, summary
 from skinlesions.original import CLAIMS
 
-# The mean over models of their temperature-calibrated probabilities; made of two models or more.
+# The mean over its members of their temperature-calibrated probabilities; made of two models or more.
 ENSEMBLE = "ensemble"
+
+# Names the members of the ensemble, if they are all models.
+ALL = "all"
 
 # What a classifier scores that calls every image a nevus: the floor under every accuracy on these data.
 ALWAYS_NV = "always_nv"
@@ -27,14 +30,30 @@ INTERVAL_METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "weighted_f1", 
 PROBABILITY_METRICS = ("macro_auc", "nll", "brier", "ece")
 CALIBRATION_METRICS = ("nll", "brier", "ece")
 
+# What the table says of a model beside its scores.
+DESCRIBED = ("training", "initialisation")
+
+# Numbers of a chunk of resamples that are in memory at a time, 8 bytes each.
+CHUNK_NUMBERS = 10_000_000
+
 # Columns of the test rows that must be the same for every model.
 SHARED_COLUMNS = ("image_id", "lesion_id", "group", "dx", "fold")
 
 
-def tables(models: dict[str, pd.DataFrame], *, confidence: float, resamples: int, seed: int) -> dict[str, pd.DataFrame]:
+def tables(
+    models: dict[str, pd.DataFrame],
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    test_resamples: int | None = None,
+    ensemble: Sequence[str] | str = ALL,
+    descriptions: dict[str, dict[str, object]] | None = None,
+) -> dict[str, pd.DataFrame]:
     """Everything that notebook 04 tabulates.
 
-    - comparison: one row per model, best balanced accuracy first, the always-nv reference last.
+    - comparison: one row per model with how it was trained and from which weights, best balanced accuracy first, the
+      always-nv reference last.
     - differences: balanced accuracy of `model` less that of `other` for every pair, the better one first, with the
       bootstrap p-value, that adjusted for the number of pairs (Holm), and whether the two models' intervals overlap.
     - recalls: per model and class. confusion: per model, true and predicted class. folds: per model and test fold.
@@ -45,18 +64,26 @@ def tables(models: dict[str, pd.DataFrame], *, confidence: float, resamples: int
         models: the predictions of every model by its name, as skinlesions.predictions.read returns them.
         confidence: of every interval, such as 0.95.
         resamples: how many bootstrap resamples of the lesions.
+        test_resamples: how many for the differences, whose p-values, times the number of pairs, need more; None: as
+            many as `resamples`.
         seed: of the resampling.
+        ensemble: the names of its members, or ALL.
+        descriptions: by model, what the table says of it beside its scores: the keys DESCRIBED.
 
     Raises:
-        UserError: there is no model, a name is reserved, or the models were not tested on the same images and folds.
+        UserError: there is no model, a name is reserved, the ensemble has a member that is not a model, or the models
+            were not tested on the same images and folds.
     """
     truth = _shared_test_rows(models)
+    members = sorted(models) if ensemble == ALL else list(ensemble)
+    if unknown := [name for name in members if name not in models]:
+        raise UserError(f"the ensemble has the member {unknown[0]!r}, which is not among {', '.join(models)}")
     labels = predictions.labels(truth)
     temperatures = {name: calibration.fold_temperatures(table) for name, table in models.items()}
     calibrated = {name: calibration.calibrated_probabilities(models[name], temperatures[name]) for name in models}
     raw = {name: softmax(predictions.logits(predictions.select(table, "test"))) for name, table in models.items()}
-    if len(models) > 1:
-        raw[ENSEMBLE] = calibrated[ENSEMBLE] = np.mean([calibrated[name] for name in sorted(models)], axis=0)
+    if len(members) > 1:
+        raw[ENSEMBLE] = calibrated[ENSEMBLE] = np.mean([calibrated[name] for name in sorted(members)], axis=0)
     reference = np.tile(np.eye(len(CLASSES))[CLASSES.index("nv")], (len(labels), 1))
     scored = raw | {ALWAYS_NV: reference}
 
@@ -66,10 +93,12 @@ def tables(models: dict[str, pd.DataFrame], *, confidence: float, resamples: int
     intervals = {
         name: {metric: percentile_interval(draws[name][metric], confidence) for metric in METRICS} for name in scored
     }
+    tested = lesion_resamples(truth["group"].to_numpy(), labels, test_resamples or resamples, seed)
+    more = balanced_accuracies(labels, {name: raw[name].argmax(axis=1) for name in raw}, tested)
     ranked = sorted(raw, key=lambda name: (-round(estimates[name]["balanced_accuracy"], 10), name))
     return {
-        "comparison": _comparison([*ranked, ALWAYS_NV], estimates, intervals),
-        "differences": _differences(ranked, estimates, draws, intervals, confidence),
+        "comparison": _comparison([*ranked, ALWAYS_NV], descriptions or {}, len(members), estimates, intervals),
+        "differences": _differences(ranked, estimates, more, intervals, confidence),
         "recalls": _recalls(ranked, estimates, intervals, truth),
         "confusion": _confusion(ranked, raw, labels),
         "folds": _folds(ranked, raw, labels, truth["fold"].to_numpy()),
@@ -84,7 +113,7 @@ def tables(models: dict[str, pd.DataFrame], *, confidence: float, resamples: int
 
 def metrics(results: dict[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
     """The comparison of `tables` as {model: {metric: value}}, six significant digits, undefined ones left out."""
-    comparison = results["comparison"].set_index("model").drop(index=ALWAYS_NV)
+    comparison = results["comparison"].set_index("model").drop(index=ALWAYS_NV, columns=list(DESCRIBED))
     return {
         name: {metric: float(f"{value:.6g}") for metric, value in row.items() if not np.isnan(value)}
         for name, row in comparison.to_dict("index").items()
@@ -132,11 +161,36 @@ def _shared_test_rows(models: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return shared
 
 
-def _comparison(names: list[str], estimates: dict, intervals: dict) -> pd.DataFrame:
+def balanced_accuracies(
+    labels: np.ndarray, predicted: dict[str, np.ndarray], weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The balanced accuracy of every model on each resample, float64 [R]: all models and classes in one product.
+
+    Args:
+        labels: int [N].
+        predicted: by model, the class it answers, int [N].
+        weights: how often each image is drawn, [R, N].
+    """
+    truth = np.eye(len(CLASSES))[labels]
+    present = truth.any(axis=0)
+    right = [truth * (answers == labels)[:, None] for answers in predicted.values()]
+    columns = np.concatenate([truth, *right], axis=1)
+    parts = np.array_split(weights, max(1, weights.size // CHUNK_NUMBERS))
+    sums = np.concatenate([part.astype(np.float64) @ columns for part in parts])
+    drawn, *right = np.split(sums, len(predicted) + 1, axis=1)
+    recalls = (part[:, present] / drawn[:, present] for part in right)
+    return {name: recall.mean(axis=1) for name, recall in zip(predicted, recalls, strict=True)}
+
+
+def _comparison(
+    names: list[str], descriptions: dict[str, dict[str, object]], members: int, estimates: dict, intervals: dict
+) -> pd.DataFrame:
     """One row per model: every overall metric, those of INTERVAL_METRICS with their interval."""
+    own = {ENSEMBLE: {"training": f"mean of {members} models"}}
     rows = []
     for name in names:
-        row: dict[str, str | float] = {"model": name}
+        known = descriptions.get(name, own.get(name, {}))
+        row: dict[str, str | float] = {"model": name, **{key: known.get(key, "–") for key in DESCRIBED}}
         for metric in (*INTERVAL_METRICS, *CALIBRATION_METRICS):
             # A classifier that always gives one answer has no probabilities to score.
             defined = name != ALWAYS_NV or metric not in PROBABILITY_METRICS
@@ -148,12 +202,14 @@ def _comparison(names: list[str], estimates: dict, intervals: dict) -> pd.DataFr
     return pd.DataFrame(rows)
 
 
-def _differences(ranked: list[str], estimates: dict, draws: dict, intervals: dict, confidence: float) -> pd.DataFrame:
+def _differences(
+    ranked: list[str], estimates: dict, draws: dict[str, np.ndarray], intervals: dict, confidence: float
+) -> pd.DataFrame:
     """Paired differences of balanced accuracy between all pairs of models."""
     metric = "balanced_accuracy"
     rows = []
     for better, other in combinations(ranked, 2):
-        differences = draws[better][metric] - draws[other][metric]
+        differences = draws[better] - draws[other]
         low, high = percentile_interval(differences, confidence)
         (better_low, better_high), (other_low, other_high) = intervals[better][metric], intervals[other][metric]
         rows.append(

@@ -221,7 +221,9 @@ class Compare(Block):
 
     confidence: float = Field(gt=0, lt=1)
     resamples: int = Field(ge=10)
+    test_resamples: int = Field(ge=10)
     seed: Seed
+    ensemble: Literal["all"] | list[Name]
 
 
 class Explain(Block):
@@ -291,6 +293,9 @@ class Params(Block):
                 raise ValueError(f"explain.models: {name!r} is not under models ({', '.join(self.models)})")
         if self.explain.model not in self.explain.models:
             raise ValueError(f"explain.model: {self.explain.model!r} is not among explain.models")
+        for name in [] if self.compare.ensemble == "all" else self.compare.ensemble:
+            if name not in self.models:
+                raise ValueError(f"compare.ensemble: {name!r} is not under models ({', '.join(self.models)})")
         if self.balance.strategy != "auto" and self.balance.strategy not in self.balance.strategies:
             raise ValueError(f"balance.strategy: {self.balance.strategy!r} is not among balance.strategies")
         return self

@@ -26,7 +26,7 @@ def expected(reports: Path, parameters: params.Compare) -> tuple[dict[str, pd.Da
     """The tables and the metrics that follow from the predictions under `reports`.
 
     Raises:
-        UserError: there are no predictions, or one of the files breaks the format.
+        UserError: there are no predictions or descriptions of the models, or one of the files breaks the format.
     """
     folder = reports / "predictions"
     models = {path.name.removesuffix(".csv.gz"): predictions.read(path) for path in sorted(folder.glob("*.csv.gz"))}
@@ -34,9 +34,13 @@ def expected(reports: Path, parameters: params.Compare) -> tuple[dict[str, pd.Da
         raise UserError(
             f"{paths.relative(folder)} has no MODEL.csv.gz. Run `make report`, or restore reports/ from Git."
         )
-    tables = comparison.tables(
-        models, confidence=parameters.confidence, resamples=parameters.resamples, seed=parameters.seed
-    )
+    try:
+        descriptions = files.read_json(folder / "models.json")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{paths.relative(folder)}/models.json cannot be read ({error}). Restore reports/ from Git."
+        ) from None
+    tables = comparison.tables(models, descriptions=descriptions, **parameters.model_dump())
     return tables, comparison.metrics(tables)
 
 

@@ -38,7 +38,7 @@ def block(reports: Path) -> str:
         f"({reports.name}/notebooks/04_compare.ipynb)",
         "",
         _row(table.columns),
-        _row([":--", *["--:"] * (len(table.columns) - 1)]),
+        _row([":--", ":--", *["--:"] * (len(table.columns) - 2)]),
         *(_row(row) for row in table.itertuples(index=False)),
     ]
     return "\n".join([BEGIN, *lines, END])

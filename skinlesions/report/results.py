@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from skinlesions.comparison import ALWAYS_NV, ENSEMBLE
+from skinlesions.comparison import ALWAYS_NV, DESCRIBED, ENSEMBLE
 from skinlesions.errors import UserError
 from skinlesions.figures.comparison import display_name
 from skinlesions.paths import relative
@@ -15,6 +15,7 @@ COMPARISON = "comparison.csv"
 RECALLS = "recalls.csv"
 
 _METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "macro_auc": "Macro AUC"}
+_WEIGHTS = {"ImageNet": "ImageNet weights", "random": "random weights"}
 _ABSENT = "–"
 
 
@@ -45,12 +46,16 @@ def headline(folder: Path, confidence: float) -> pd.DataFrame:
         UserError: a table is absent or lacks a column.
     """
     balanced = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high")
-    comparison = read(folder, COMPARISON, ("model", *balanced, *_METRICS))
+    comparison = read(folder, COMPARISON, ("model", *DESCRIBED, *balanced, *_METRICS))
     recalls = read(folder, RECALLS, ("model", "dx", "recall"))
     melanoma = recalls[recalls["dx"] == "mel"].set_index("model")["recall"].to_dict() | {ALWAYS_NV: 0.0}
     return pd.DataFrame(
         {
             "Model": [display_name(name) for name in comparison["model"]],
+            "Training": [
+                ", from ".join(part for part in (training, _WEIGHTS.get(initialisation)) if part)
+                for training, initialisation in comparison[list(DESCRIBED)].itertuples(index=False)
+            ],
             f"Balanced accuracy ({confidence:.0%} interval)".replace("%", " %"): [
                 f"{value:.3f} ({low:.3f}–{high:.3f})" if low < high else _number(value)
                 for value, low, high in comparison[list(balanced)].itertuples(index=False)
