@@ -1,0 +1,152 @@
+"""`python -m skinlesions.predict PATH...`: the trained models' probabilities for images of your own.
+
+A PATH is an image (BMP, GIF, JPEG, PNG, TIFF, WEBP), or a folder or zip file, which stands for all images in it, at any
+depth, sorted by name. The output is a submission to the ISIC 2018 challenge, Task 3: one row per image, named as the
+file is without its extension, with calibrated probabilities averaged over folds and models. Whatever cannot be read is
+named at the end, with the reason; the other images are written, and the exit code is 1.
+
+Not a medical device: nothing that this prints may be used to diagnose anybody.
+"""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from skinlesions import files, inference, paths, photographs, submission
+from skinlesions.dataset.ham10000 import ImageFile
+from skinlesions.dataset.parallel import in_order
+from skinlesions.errors import UserError, run_main
+from skinlesions.progress import Progress
+
+# Images that are in memory as pixels at a time: so many that handing a network from one fold to the next costs little.
+CHUNK = 256
+
+Item = TypeVar("Item")
+
+
+def predict(images: Sequence[ImageFile], predictors: Sequence[inference.Predictor], target: Path) -> list[str]:
+    """Write the predictions for `images` to `target`, whole or not at all, in their order.
+
+    Images are decoded in threads, and a chunk of them is in memory at a time, however many there are.
+
+    Returns:
+        One sentence for every image that cannot be read; it has no row.
+
+    Raises:
+        UserError: none of them can be read; nothing is written.
+    """
+    # Models that want the same square share it.
+    preparers = {_square(predictor): predictor.prepare for predictor in predictors}
+    faults: list[str] = []
+
+    def prepared(item: tuple[ImageFile, bytes | ValueError]) -> tuple[ImageFile, list[np.ndarray] | ValueError]:
+        """The image as each square that a model wants, or what is wrong with it."""
+        image, content = item
+        if isinstance(content, ValueError):
+            return image, content
+        try:
+            picture = photographs.decode(content)
+        except ValueError as error:
+            return image, error
+        return image, [prepare(picture) for prepare in preparers.values()]
+
+    with (
+        files.replacing(target) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+        Progress("predict", len(images) * len(predictors), "predictions") as progress,
+    ):
+        submission.write_header(stream)
+        for chunk in _chunks(in_order(prepared, photographs.contents(images)), CHUNK):
+            faults += [f"{image.name}: {result}" for image, result in chunk if isinstance(result, ValueError)]
+            whole = [(image.image_id, result) for image, result in chunk if not isinstance(result, ValueError)]
+            if not whole:
+                continue
+            names, squares = zip(*whole, strict=True)
+            pixels = dict(zip(preparers, map(np.stack, zip(*squares, strict=True)), strict=True))
+            probabilities = []
+            for predictor in predictors:
+                probabilities.append(predictor.probabilities(pixels[_square(predictor)]))
+                progress.advance(len(names))
+            submission.write_rows(stream, names, inference.ensemble(probabilities))
+        if len(faults) == len(images):
+            raise UserError("no image could be read, nothing is written:\n" + "\n".join(faults))
+    return faults
+
+
+def _square(predictor: inference.Predictor) -> tuple[int, str]:
+    """What decides how `predictor` prepares an image: the size of the square, and how the image is fitted into it."""
+    return predictor.description.prepared_size, predictor.description.fit
+
+
+def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """`items` in lists of `size`, the last one shorter."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def _model_names(text: str | None) -> list[str]:
+    """The models that the command line names, checked; all trained ones if it names none.
+
+    Raises:
+        UserError: a model is not known; the message lists those that are.
+    """
+    trained = inference.trained()
+    if text is None:
+        return trained
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    unknown = [name for name in names if name not in trained]
+    if unknown:
+        raise UserError(f"--models: there is no trained model {unknown[0]!r}; there are {', '.join(trained)}")
+    return names
+
+
+def _check_target(path: Path) -> None:
+    """Refuse an output that could not be written in the end.
+
+    Raises:
+        UserError: it is a folder, or its folder cannot be made or written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out: the folder {paths.relative(path.parent)} cannot be made ({error.strerror})") from None
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"--out: {paths.relative(path)} cannot be written; name a file in a folder that is yours")
+
+
+def main() -> None:
+    """Command line: predict, then name on stderr what could not be read."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="an image, a folder or a zip file")
+    parser.add_argument("--models", metavar="NAME[,NAME]", help="trained models to average (default: all)")
+    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="where to write the CSV")
+    arguments = parser.parse_args()
+    # skinlesions.photographs has a limit of its own, which is lower and an error.
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    _check_target(arguments.out)
+    names = _model_names(arguments.models)
+    images, faults = photographs.find(arguments.paths)
+    if not images:
+        raise UserError("no image to predict:\n" + "\n".join(faults))
+    try:
+        faults += predict(images, [inference.Predictor(name) for name in names], arguments.out)
+    except KeyboardInterrupt:
+        print(f"interrupted: {paths.relative(arguments.out)} is as it was before", file=sys.stderr, flush=True)
+        sys.exit(130)
+    if faults:
+        print(f"could not be read ({len(faults):,}), the others are written:", file=sys.stderr)
+        print("\n".join(f"  {fault}" for fault in faults), file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_main(main)
