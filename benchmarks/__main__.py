@@ -13,7 +13,7 @@ from skinlesions import files
 from skinlesions.errors import UserError, run_main
 from skinlesions.report.provenance import hardware
 
-NAMES = ("prepare", "features", "heads", "bootstrap", "coverage", "pipeline")
+NAMES = ("prepare", "features", "heads", "training", "bootstrap", "coverage", "pipeline")
 PACKAGES = ("tensorflow", "keras", "pillow", "numpy", "scikit-learn", "dvc")
 PAGE = Path(__file__).with_name("README.md")
 

@@ -83,8 +83,10 @@ def jackknife(
         groups: the lesion of every image, [N].
         classes: the names behind the columns.
     """
+    # Numbers in the same order, once: they sort quicker than names do.
+    _, numbers = np.unique(groups, return_inverse=True)
     return {
-        name: intervals.lesion_jackknife(values, groups, labels)
+        name: intervals.lesion_jackknife(values, numbers, labels)
         for name, values in influence(labels, probabilities, classes).items()
     }
 

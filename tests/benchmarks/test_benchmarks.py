@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import measurement, prepare
+from benchmarks import coverage, measurement, prepare
 from benchmarks.__main__ import NAMES, PAGE, updated
-from skinlesions import files, images, params, paths
+from skinlesions import files, images, metrics, params, paths
 from skinlesions.errors import UserError
 
 
@@ -70,3 +70,22 @@ def test_the_preset_of_the_memory_benchmark_fits_the_parameters(tmp_path: Path):
     target.write_bytes(paths.PARAMS.read_bytes())
     params.apply_preset(paths.ROOT / "benchmarks" / "pipeline.yaml", target)
     assert params.load(target).backbones.keys() == {"mobilenet_v2", "vgg16"}
+
+
+def test_simulated_studies_have_their_truth():
+    """The mean over many studies is what the population says."""
+    known = coverage.truth(0, lesions=3000)
+    generator = np.random.default_rng(2)
+    studies = [coverage.draw(generator, coverage.sizes()) for _ in range(30)]
+    assert len(np.unique(studies[0][2])) == coverage.sizes().sum() == pytest.approx(7470 / 5, abs=4)
+    found = [metrics.summary(labels, probabilities, by_class=True) for labels, probabilities, _ in studies]
+    for name in ("balanced_accuracy", "accuracy", "macro_auc", "nll", "recall_mel"):
+        values = [scores[name] for scores in found]
+        assert np.mean(values) == pytest.approx(known[name], abs=4 * np.std(values) / np.sqrt(30) + 0.005), name
+
+
+def test_the_table_of_coverage_has_every_metric_and_way():
+    ((title, table),) = coverage.measure(quick=True).items()
+    assert title.startswith("5 studies")
+    assert table["metric"].tolist() == [metrics.METRIC_NAMES[name] for name in coverage.METRICS]
+    assert {"lesions, percentile", "lesions, bca", "images, percentile", "images, bca"} < set(table.columns)
