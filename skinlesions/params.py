@@ -237,6 +237,21 @@ class Explain(Block):
     seed: Seed
 
 
+class Leakage(Block):
+    """Notebook 06."""
+
+    backbone: Name
+    logistic_regression_c: float = Field(gt=0)
+    repeats: int = Field(ge=1)
+    hidden_units: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    confidence: float = Field(gt=0, lt=1)
+    resamples: int = Field(ge=10)
+    seed: Seed
+
+
 class Params(Block):
     """All of params.yaml."""
 
@@ -251,6 +266,7 @@ class Params(Block):
     train: Train
     compare: Compare
     explain: Explain
+    leakage: Leakage
 
     def backbone(self, name: str) -> Backbone:
         """The settings of the backbone `name`.
@@ -269,6 +285,8 @@ class Params(Block):
             raise ValueError(f"balance.backbone: {self.balance.backbone!r} is not under backbones ({known})")
         if (name := self.split.duplicates.backbone) not in self.backbones:
             raise ValueError(f"split.duplicates.backbone: {name!r} is not under backbones ({known})")
+        if self.leakage.backbone not in self.backbones:
+            raise ValueError(f"leakage.backbone: {self.leakage.backbone!r} is not under backbones ({known})")
         for name, model in self.models.items():
             if model.backbone is not None and model.backbone not in self.backbones:
                 raise ValueError(f"models.{name}.inputs: {model.backbone!r} is not under backbones ({known})")

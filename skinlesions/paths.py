@@ -27,6 +27,7 @@ BALANCE_PLAN = BALANCE / "plan.json"
 TRAIN = DATA / "train"
 COMPARE = DATA / "compare"
 EXPLAIN = DATA / "explain"
+LEAKAGE = DATA / "leakage"
 EXTERNAL = DATA / "external"
 
 # What an interrupted stage has finished so far. DVC removes a stage's outputs before it runs the stage again,

@@ -27,5 +27,6 @@ def chapters(models: Iterable[str]) -> list[Chapter]:
         *(Chapter(f"train/{model}", "03_train", f"03_train_{model}") for model in models),
         Chapter("compare", "04_compare", "04_compare"),
         Chapter("explain", "05_explain", "05_explain"),
+        Chapter("leakage", "06_leakage", "06_leakage"),
         Chapter("external", "07_external", "07_external"),
     ]

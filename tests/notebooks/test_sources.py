@@ -42,6 +42,8 @@ def blocks(name, defaults):
             return notebook.flattened(values, ["compare"]) | {"models": list(values["models"])}
         case "05":
             tracked = ["explain"]
+        case "06":
+            tracked = ["leakage"]
         case "07":
             tracked = [f"compare.{key}" for key in ("confidence", "resamples", "seed")]
             return notebook.flattened(values, tracked) | {"models": list(values["models"])}

@@ -60,6 +60,7 @@ def parameters(source: str = "ham10000") -> Params:
         "split": {"duplicates": {"backbone": "resnet50"}},
         "balance": {"backbone": "resnet50"},
         "explain": {"model": "resnet50", "models": list(MODELS)},
+        "leakage": {"backbone": "resnet50"},
     }
     return validate(merged(values, keep))
 
@@ -90,6 +91,7 @@ def make(data: Path, document: NotebookNode, source: str = "ham10000") -> Params
         **{f"train/{name}": ("03_train", f"3 · Training of {name}") for name in MODELS},
         "compare": ("04_compare", "4 · The models side by side"),
         "explain": ("05_explain", "5 · Where the networks look"),
+        "leakage": ("06_leakage", "6 · What leaks"),
         "external": ("07_external", "7 · Images from outside"),
     }
     for folder, (name, title) in folders.items():

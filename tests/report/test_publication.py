@@ -25,6 +25,7 @@ PAGES = [
     "03_train_resnet50",
     "04_compare",
     "05_explain",
+    "06_leakage",
     "07_external",
 ]
 
@@ -101,6 +102,7 @@ def test_the_report_has_everything(real):
         "balance",
         "compare",
         "explain",
+        "leakage",
         "external",
         *(f"train/{name}" for name in standin.MODELS),
     ]:
