@@ -15,7 +15,7 @@ from scipy.stats import norm
 
 from skinlesions import evaluate, files, images, paths, submission
 from skinlesions.classification import confusion_table
-from skinlesions.comparison import ENSEMBLE
+from skinlesions.comparison import ALL, ENSEMBLE
 from skinlesions.dataset.schema import CLASSES, class_indices
 from skinlesions.metrics import softmax, summary
 from skinlesions.progress import Progress
@@ -66,11 +66,14 @@ def opening(chosen: ExternalSet | None) -> str:
     )
 
 
-def predict(chosen: ExternalSet, models: Sequence[str], target: Path, partial: Path) -> pd.DataFrame:
+def predict(
+    chosen: ExternalSet, models: Sequence[str], members: Sequence[str] | str, target: Path, partial: Path
+) -> pd.DataFrame:
     """Score every image with every model and write the probabilities, calibrated and averaged over folds, to `target`.
 
     Args:
-        models: names of trained models; of two or more the mean, the ensemble, is written too.
+        models: names of trained models.
+        members: those of the ensemble, or comparison.ALL; of two or more the mean is written too.
         target: gets MODEL.csv, as skinlesions.submission describes it, and the diagnoses, GROUND_TRUTH.
         partial: for the prepared images; removed at the end.
 
@@ -92,8 +95,9 @@ def predict(chosen: ExternalSet, models: Sequence[str], target: Path, partial: P
             rows += [(name, fold, summary(chosen.labels, own)["balanced_accuracy"]) for fold, own in enumerate(by_fold)]
     for path in partial.glob("*.npy"):
         path.unlink()
-    if len(models) > 1:
-        probabilities[ENSEMBLE] = ensemble(list(probabilities.values()))
+    members = models if members == ALL else members
+    if len(members) > 1:
+        probabilities[ENSEMBLE] = ensemble([probabilities[name] for name in members])
     for name, values in probabilities.items():
         submission.write(target / f"{name}.csv", image_ids, values)
     files.write_csv(target / GROUND_TRUTH, chosen.table)

@@ -20,7 +20,8 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from skinlesions import files, inference, paths, photographs, submission
+from skinlesions import files, inference, params, paths, photographs, submission
+from skinlesions.comparison import ALL
 from skinlesions.dataset.ham10000 import ImageFile
 from skinlesions.dataset.parallel import in_order
 from skinlesions.errors import UserError, run_main
@@ -101,7 +102,8 @@ def _model_names(text: str | None) -> list[str]:
     """
     trained = inference.trained()
     if text is None:
-        return trained
+        members = params.load().compare.ensemble
+        return trained if members == ALL else [name for name in members if name in trained] or trained
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     unknown = [name for name in names if name not in trained]
     if unknown:
@@ -127,7 +129,9 @@ def main() -> None:
     """Command line: predict, then name on stderr what could not be read."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="an image, a folder or a zip file")
-    parser.add_argument("--models", metavar="NAME[,NAME]", help="trained models to average (default: all)")
+    parser.add_argument(
+        "--models", metavar="NAME[,NAME]", help="trained models to average (default: the ensemble of params.yaml)"
+    )
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="where to write the CSV")
     arguments = parser.parse_args()
     # skinlesions.photographs has a limit of its own, which is lower and an error.

@@ -57,7 +57,7 @@ def test_every_model_scores_every_image_as_the_predictor_does(chosen, tmp_path, 
     for seed, name in enumerate(models):
         trained_models.write(trained_models.MODELS[name], seed)
     target = tmp_path / "predictions"
-    folds = external.predict(chosen, models, target, tmp_path / "partial")
+    folds = external.predict(chosen, models, "all", target, tmp_path / "partial")
 
     expected = []
     for name in models:
@@ -77,7 +77,7 @@ def test_every_model_scores_every_image_as_the_predictor_does(chosen, tmp_path, 
     assert submission.read_ground_truth(target / external.GROUND_TRUTH)["dx"].tolist() == DX
     assert not list((tmp_path / "partial").iterdir())
 
-    external.predict(chosen, models[:1], tmp_path / "one", tmp_path / "partial")
+    external.predict(chosen, models[:1], "all", tmp_path / "one", tmp_path / "partial")
     assert not (tmp_path / "one" / f"{ENSEMBLE}.csv").exists(), "one model is no ensemble"
 
 
