@@ -17,7 +17,7 @@ from keras import ops
 from scipy import stats
 from skimage.metrics import structural_similarity
 
-from skinlesions import calibration, predictions
+from skinlesions import calibration, inference, predictions
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.errors import UserError
 from skinlesions.models import heads, networks
@@ -208,7 +208,7 @@ def explain(description: Description, pixels: np.ndarray, fold: np.ndarray, clas
         fold: int [n], whose network explains the image.
         classes: int [n], the class that is explained, positions in CLASSES.
     """
-    inputs = networks.network_inputs(description, pixels)
+    inputs = inference.network_inputs(description, pixels)
     numbers = np.unique(fold)
     network = networks.load(description, int(numbers[0]))
     explainer = GradCam(network)

@@ -37,6 +37,16 @@ def ensemble(probabilities: Sequence[np.ndarray]) -> np.ndarray:
     return np.mean(np.asarray(probabilities, dtype=np.float64), axis=0)
 
 
+def network_inputs(description: networks.Description, pixels: np.ndarray) -> np.ndarray:
+    """What the networks of a model read, uint8 [n, S, S, 3], of prepared squares, uint8 [n, P, P, 3].
+
+    The baseline CNN was trained on averages of pixels (images.scaled_down), networks on backbones on bicubic samples.
+    """
+    if description.training == networks.FROM_SCRATCH:
+        return images.scaled(pixels, description.image_size, Image.Resampling.BOX)
+    return networks.network_inputs(description, pixels)
+
+
 class Predictor:
     """A trained model, ready for new images: the networks of all its folds.
 
@@ -81,7 +91,7 @@ class Predictor:
         Raises:
             UserError: a logit is not finite.
         """
-        inputs = networks.network_inputs(self.description, pixels)
+        inputs = network_inputs(self.description, pixels)
         logits = np.zeros((self.description.folds, len(inputs), len(CLASSES)), "float32")
         if len(inputs) == 0:
             return logits
