@@ -201,3 +201,38 @@ def test_predictions_that_do_not_belong_together_are_refused(models):
         comparison.tables({}, **SETTINGS)
     with pytest.raises(UserError, match="'ensemble'"):
         comparison.tables({"ensemble": models["vgg16"]}, **SETTINGS)
+
+
+def test_the_table_says_how_each_model_was_trained(models):
+    known = {name: {"training": "fine-tuned", "initialisation": "ImageNet", "name": name} for name in models}
+    table = comparison.tables(models, **SETTINGS, descriptions=known)["comparison"].set_index("model")
+    assert table.loc["vgg16", list(comparison.DESCRIBED)].tolist() == ["fine-tuned", "ImageNet"]
+    assert table.loc["ensemble", list(comparison.DESCRIBED)].tolist() == ["mean of 3 models", "–"]
+    assert table.loc["always_nv", list(comparison.DESCRIBED)].tolist() == ["–", "–"]
+
+
+def test_the_ensemble_has_the_members_it_is_told(models):
+    members = ["vgg16", "resnet50"]
+    table = comparison.tables(models, **SETTINGS, ensemble=members)["comparison"].set_index("model")
+    pair = comparison.tables({name: models[name] for name in members}, **SETTINGS)["comparison"].set_index("model")
+    assert table.loc["ensemble", "nll"] == pytest.approx(pair.loc["ensemble", "nll"])
+    assert set(table.index) == {*models, "ensemble", "always_nv"}
+    with pytest.raises(UserError, match="the ensemble has the member 'alexnet', which is not among vgg16"):
+        comparison.tables(models, **SETTINGS, ensemble=["alexnet", "vgg16"])
+
+
+def test_more_resamples_allow_smaller_p_values(models):
+    few = comparison.tables(models, **SETTINGS)["differences"]
+    many = comparison.tables(models, **SETTINGS, test_resamples=2000)["differences"]
+    assert few["p_value"].min() == pytest.approx(2 / 201) and many["p_value"].min() == pytest.approx(2 / 2001)
+
+
+def test_balanced_accuracies_in_one_product_are_those_of_the_bootstrap(models, monkeypatch):
+    test = predictions.select(models["vgg16"], "test")
+    labels = predictions.labels(test)
+    weights = lesion_resamples(test["group"].to_numpy(), labels, 50, 0)
+    raw = {name: softmax(predictions.logits(predictions.select(table, "test"))) for name, table in models.items()}
+    monkeypatch.setattr(comparison, "CHUNK_NUMBERS", 7 * len(labels))
+    drawn = comparison.balanced_accuracies(labels, {name: p.argmax(axis=1) for name, p in raw.items()}, weights)
+    for name, probabilities in raw.items():
+        np.testing.assert_allclose(drawn[name], bootstrap(labels, probabilities, weights)["balanced_accuracy"])

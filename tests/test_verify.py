@@ -9,7 +9,8 @@ from skinlesions.dataset.schema import LOGIT_COLUMNS
 from skinlesions.errors import UserError
 from tests.synthetic import synthetic_index, synthetic_predictions
 
-SETTINGS = params.Compare(confidence=0.95, resamples=50, seed=4)
+SETTINGS = params.Compare(confidence=0.95, resamples=50, test_resamples=80, seed=4, ensemble="all")
+DESCRIPTIONS = {name: {"training": "fine-tuned", "initialisation": "ImageNet"} for name in ("resnet50", "vgg16")}
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def reports(tmp_path):
         published = tmp_path / "reports" / "predictions" / f"{name}.csv.gz"
         published.parent.mkdir(parents=True, exist_ok=True)
         published.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
-    tables = comparison.tables(models, **SETTINGS.model_dump())
+    files.write_json(tmp_path / "reports" / "predictions" / "models.json", DESCRIPTIONS)
+    tables = comparison.tables(models, descriptions=DESCRIPTIONS, **SETTINGS.model_dump())
     for name, table in tables.items():
         files.write_csv(tmp_path / "reports" / "tables" / "compare" / f"{name}.csv", table)
     files.write_json(tmp_path / "reports" / "metrics.json", {"compare": comparison.metrics(tables), "train": {}})
@@ -55,6 +57,18 @@ def test_an_honest_report_passes(reports):
         "recalls.csv",
         "temperatures.csv",
     }
+
+
+def test_a_model_that_claims_another_training_is_found_out(reports):
+    replace_in(reports / "predictions" / "models.json", "fine-tuned", "from scratch")
+    (fault,) = [fault for fault in faults(reports) if "comparison.csv" in fault]
+    assert "column training: published 'fine-tuned', computed 'from scratch'" in fault
+
+
+def test_descriptions_that_are_missing_are_named(reports):
+    (reports / "predictions" / "models.json").unlink()
+    with pytest.raises(UserError, match=r"predictions/models\.json cannot be read"):
+        faults(reports)
 
 
 def test_a_tampered_number_is_named_with_row_and_column(reports):

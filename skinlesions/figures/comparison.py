@@ -15,6 +15,9 @@ from skinlesions.dataset.schema import CLASSES
 from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
 from skinlesions.metrics import METRIC_NAMES
 
+# How models.networks calls a model whose backbone was not trained here; not imported: figures need no Keras.
+FROZEN = "frozen features"
+
 # Dark, middle and light: the bars are told apart in greyscale too.
 BAR_COLORS = {"balanced_accuracy": ACCENT, "accuracy": MUTED, "weighted_f1": "#D0D0D0"}
 WHISKER = "#333333"
@@ -25,6 +28,19 @@ def display_name(model: str) -> str:
     return "always “nv”" if model == ALWAYS_NV else model
 
 
+def labels(comparison: pd.DataFrame) -> list[str]:
+    """The models as the figures write them, with what would otherwise mislead: weights that are not ImageNet's.
+
+    Args:
+        comparison: comparison.tables()["comparison"].
+    """
+    untrained = (comparison["training"] == FROZEN) & (comparison["initialisation"] == "random")
+    return [
+        display_name(name) + (" (random weights)" if marked else "")
+        for name, marked in zip(comparison["model"], untrained, strict=True)
+    ]
+
+
 def scores(comparison: pd.DataFrame, confidence: float) -> Figure:
     """Balanced accuracy, accuracy and weighted F1 of every model as bars with intervals.
 
@@ -32,7 +48,7 @@ def scores(comparison: pd.DataFrame, confidence: float) -> Figure:
         comparison: comparison.tables()["comparison"].
         confidence: of the intervals, for the label.
     """
-    figure, axes = plt.subplots(figsize=(max(6.0, 1.15 * len(comparison)), 4.8))
+    figure, axes = plt.subplots(figsize=(max(6.0, min(1.15, 4 / len(comparison) + 0.6) * len(comparison)), 5.2))
     positions = np.arange(len(comparison))
     for offset, (metric, color) in zip((-0.27, 0, 0.27), BAR_COLORS.items(), strict=True):
         values = comparison[metric]
@@ -42,9 +58,7 @@ def scores(comparison: pd.DataFrame, confidence: float) -> Figure:
         positions, comparison["balanced_accuracy"], comparison["balanced_accuracy_high"], strict=True
     ):
         axes.text(position - 0.27, high + 0.012, f"{value:.2f}", ha="center", va="bottom", fontsize=8, color=ACCENT)
-    axes.set_xticks(
-        positions, [display_name(name) for name in comparison["model"]], rotation=30, ha="right", rotation_mode="anchor"
-    )
+    axes.set_xticks(positions, labels(comparison), rotation=30, ha="right", rotation_mode="anchor")
     axes.set_ylim(0, 1)
     axes.set_ylabel(f"score, with {100 * confidence:g} % interval")
     axes.set_axisbelow(True)
@@ -79,7 +93,7 @@ def forest(comparison: pd.DataFrame, folds: pd.DataFrame) -> Figure:
     axes.axvline(reference.iloc[0], color=CONTRAST, lw=1, ls="--")
     axes.set_xlim(left=0, right=min(1.0, 1.08 * max(comparison[f"{metric}_high"].max(), folds[metric].max())))
     axes.set_ylim(positions[-1] - 0.6, 0.6)
-    axes.set_yticks(positions, [display_name(name) for name in comparison["model"]])
+    axes.set_yticks(positions, labels(comparison))
     axes.set_xlabel("balanced accuracy (mean recall of the classes)")
     legend = [
         Line2D([], [], color=ACCENT, marker="o", lw=2, label="all images, with interval"),

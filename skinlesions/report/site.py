@@ -195,7 +195,12 @@ def describe_input(model: str, parameters: Params) -> str:
         place = "before" if backbone.cut_at.startswith("before:") else "after"
         cut = f", cut {place} {backbone.cut_at.removeprefix('before:')}"
     origin = "random weights" if backbone.weights == "none" else "ImageNet weights"
-    return f"features of a frozen {entry.backbone} ({origin}{cut})"
+    network = f"{backbone.architecture} ({origin}{cut})"
+    size = f"images at {backbone.image_size} × {backbone.image_size} pixels"
+    if entry.fine_tune_from != "none" and parameters.train.fine_tune.epochs:
+        whole = entry.fine_tune_from == "all"
+        return f"{size}, {network} fine-tuned{'' if whole else f' from {entry.fine_tune_from} on'}"
+    return f"features of a frozen {network}, {size}"
 
 
 def _page(target: Path, chapter: Chapter, document: NotebookNode) -> Page:

@@ -54,7 +54,7 @@ def parameters(source: str = "ham10000") -> Params:
     values = load().model_dump()
     keep = {
         "data": {"source": source} | ({"external": None} if source == "sample" else {}),
-        "compare": {"resamples": 50},
+        "compare": {"resamples": 50, "test_resamples": 50, "ensemble": "all"},
         "models": {name: None for name in values["models"] if name not in MODELS},
         "backbones": {name: None for name in values["backbones"] if name != "resnet50"},
         "split": {"duplicates": {"backbone": "resnet50"}},
@@ -99,12 +99,11 @@ def make(data: Path, document: NotebookNode, source: str = "ham10000") -> Params
         files.write_csv(data / folder / "tables" / "some_numbers.csv", pd.DataFrame({"a": [1]}))
         _figure(data / folder / "figures", "some_numbers")
         files.write_json(data / folder / "metrics.json", {"a": 0.5})
+    descriptions = {name: {"training": "frozen features", "initialisation": "ImageNet"} for name in MODELS}
     for name, table in tables.items():
         predictions.write(data / "train" / name / "predictions.csv", table)
-    settings = chosen.compare
-    results = comparison.tables(
-        tables, confidence=settings.confidence, resamples=settings.resamples, seed=settings.seed
-    )
+        files.write_json(data / "train" / name / "model.json", descriptions[name])
+    results = comparison.tables(tables, descriptions=descriptions, **chosen.compare.model_dump())
     for name, table in results.items():
         files.write_csv(data / "compare" / "tables" / f"{name}.csv", table)
     _figure(data / "compare" / "figures", results_page.FIGURE)

@@ -12,7 +12,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from skinlesions import files, paths, predictions, verify
+from skinlesions import files, params, paths, predictions, verify
 from skinlesions.errors import UserError
 from skinlesions.report import results, site
 from skinlesions.report.publication import publish
@@ -279,8 +279,11 @@ def test_figures_are_named_after_their_files():
 
 def test_inputs_are_described_in_words():
     parameters = standin.parameters()
-    assert site.describe_input("baseline_cnn", parameters) == "images at 64 × 64 pixels, from scratch"
-    assert site.describe_input("resnet50", parameters).endswith("(ImageNet weights, cut after conv4_block6_out)")
+    assert site.describe_input("baseline_cnn", parameters) == "images at 48 × 48 pixels, from scratch"
+    frozen = "features of a frozen resnet50 (ImageNet weights, cut after conv4_block6_out), images at 224 × 224 pixels"
+    assert site.describe_input("resnet50", parameters) == frozen
+    tuned = site.describe_input("mobilenet_v2_fine_tuned", params.load())
+    assert tuned == "images at 160 × 160 pixels, mobilenet_v2 (ImageNet weights) fine-tuned from block_6_expand on"
 
 
 def test_a_notebook_without_title_is_refused(real, tmp_path):

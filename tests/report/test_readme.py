@@ -21,6 +21,10 @@ def reports(tmp_path):
         confidence=0.9,
         resamples=50,
         seed=0,
+        descriptions={
+            "resnet50": {"training": "frozen features", "initialisation": "random"},
+            "vgg16": {"training": "fine-tuned", "initialisation": "ImageNet"},
+        },
     )
     for name, table in tables.items():
         files.write_csv(tmp_path / "reports" / "tables" / "compare" / f"{name}.csv", table)
@@ -33,16 +37,20 @@ def test_the_block_is_a_table_of_the_published_numbers(reports):
     lines = readme.block(reports).splitlines()
     assert (lines[0], lines[-1]) == (readme.BEGIN, readme.END)
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    assert table[0][:2] == ["Model", "Balanced accuracy (90 % interval)"]
+    assert table[0][:3] == ["Model", "Training", "Balanced accuracy (90 % interval)"]
     assert len({len(row) for row in table}) == 1
     published = pd.read_csv(reports / "tables" / "compare" / "comparison.csv")
     best = published.iloc[0]
-    assert table[2][:2] == [
+    assert table[2][:3] == [
         best["model"],
+        best["training"],
         f"{best.balanced_accuracy:.3f} ({best.balanced_accuracy_low:.3f}–{best.balanced_accuracy_high:.3f})",
     ]
     assert len(table) == 2 + len(published)
-    assert table[-1][1] == "0.143"
+    assert table[-1][2] == "0.143"
+    rows = {row[0]: row[1] for row in table}
+    assert rows["resnet50"] == "frozen features, from random weights"
+    assert rows["vgg16"] == "fine-tuned, from ImageNet weights"
     assert f"reports/figures/compare/{results.FIGURE}.png" in lines[1]
 
 
