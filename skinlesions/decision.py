@@ -33,6 +33,9 @@ THRESHOLDS = np.arange(1, 61) / 100
 
 ENSEMBLE = "ensemble"
 
+# Names the members of the ensemble, if they are all models.
+ALL = "all"
+
 # What the product of a share and a number of images may be off by.
 ROUNDING = 1e-9
 
@@ -281,9 +284,15 @@ def rates(positive: np.ndarray, is_called: np.ndarray, weights: np.ndarray) -> t
 
 
 def tables(
-    models: dict[str, pd.DataFrame], *, confidence: float, resamples: int, seed: int, drawn: Sequence[str] | None = None
+    models: dict[str, pd.DataFrame],
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    ensemble: Sequence[str] | str = ALL,
+    drawn: Sequence[str] | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Everything about decisions that is tabulated, for every model and, with two models or more, their ensemble.
+    """Everything about decisions that is tabulated, for every model and, of two models or more, their ensemble.
 
     - discrimination: model, task, images, positives; auc and average_precision with intervals.
     - operating_points: model, task, criterion, target; the lowest and the highest threshold of the folds; sensitivity
@@ -297,18 +306,23 @@ def tables(
         confidence: of every interval, such as 0.95.
         resamples: how many bootstrap resamples of the lesions.
         seed: of the resampling; that of skinlesions.comparison gives the same resamples.
+        ensemble: the names of its members, or ALL.
         drawn: whose curves are tabulated; by default the ensemble's, or those of the only model.
 
     Raises:
-        UserError: there is no model, or a fold's validation images are all of one kind.
+        UserError: there is no model, the ensemble has a member that is not a model, or a fold's validation images are
+            all of one kind.
     """
     if not models:
         raise UserError("there are no predictions to decide on; name at least one model")
+    members = sorted(models) if ensemble == ALL else sorted(ensemble)
+    if unknown := sorted(set(members) - set(models)):
+        raise UserError(f"the ensemble has the member {unknown[0]!r}, which is not among {', '.join(models)}")
     test, val = ({name: part(table, split) for name, table in models.items()} for split in ("test", "val"))
-    if len(models) > 1:
+    if len(members) > 1:
         for parts in (test, val):
-            parts[ENSEMBLE] = mean_part([parts[name] for name in sorted(models)])
-    names = sorted(models) + [ENSEMBLE] * (len(models) > 1)
+            parts[ENSEMBLE] = mean_part([parts[name] for name in members])
+    names = sorted(models) + [ENSEMBLE] * (len(members) > 1)
     drawn = [names[-1]] if drawn is None else list(drawn)
     first = test[names[0]]
     weights = lesion_resamples(first.groups, first.labels, resamples, seed)

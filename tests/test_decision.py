@@ -197,6 +197,18 @@ def test_the_ensemble_is_the_mean_of_calibrated_probabilities(models, tables):
     assert row["auc"] == pytest.approx(reference.roc_auc_score(parts[0].labels == CLASSES.index("mel"), mean))
 
 
+def test_the_ensemble_has_the_members_that_are_named(models, tables):
+    more = models | {"c": synthetic_predictions(synthetic_index(), 0.1, seed=3)}
+    chosen = decision.tables(more, **SETTINGS, ensemble=["b", "a"])["discrimination"]
+    ensembles = [
+        table[table["model"] == "ensemble"].reset_index(drop=True) for table in (chosen, tables["discrimination"])
+    ]
+    pd.testing.assert_frame_equal(*ensembles)
+    assert "ensemble" not in set(decision.tables(models, **SETTINGS, ensemble=["a"])["discrimination"]["model"])
+    with pytest.raises(UserError, match="member 'c', which is not among a, b"):
+        decision.tables(models, **SETTINGS, ensemble=["a", "c"])
+
+
 def test_bands_hold_their_curve_almost_everywhere(tables):
     curves = tables["curves"]
     inside = (curves["low"] - 1e-9 <= curves["y"]) & (curves["y"] <= curves["high"] + 1e-9)

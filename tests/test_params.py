@@ -84,6 +84,7 @@ def test_names_that_would_not_do_as_file_names_are_refused(values, name):
     ("key", "value", "fault"),
     [
         ("balance.backbone", "resnet51", "balance.backbone: 'resnet51' is not under backbones (efficientnet_b0, "),
+        ("leakage.backbone", "resnet51", "leakage.backbone: 'resnet51' is not under backbones (efficientnet_b0, "),
         ("models.vgg16.inputs", "features/vgg19.npy", "models.vgg16.inputs: 'vgg19' is not under backbones"),
         ("models.vgg16.augmentation", "dihedral", "models.vgg16.augmentation: frozen features cannot be augmented"),
         ("models.baseline_cnn.image_size", 241, "models.baseline_cnn.image_size: 241 is more than prepare.size (240)"),

@@ -1,0 +1,95 @@
+"""The figures about groups of images: scores by sex, age, localization and confirmation, and the nevi apart."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
+from skinlesions.subgroups import ATTRIBUTE_NAMES, METRIC_NAMES, MINIMUM_LESIONS
+
+SHOWN = ("balanced_accuracy", "recall_mel", "sensitivity", "specificity")
+GRID_COLOR = "#E6E6E6"
+
+
+def scores(table: pd.DataFrame, overall: dict[str, float], metrics: tuple[str, ...] = SHOWN) -> Figure:
+    """Every group's scores with intervals, a panel per metric, a row per group; small groups are hollow and grey.
+
+    Args:
+        table: subgroups.tables(...)["scores"].
+        overall: the score over all images, by metric, drawn as a line.
+        metrics: which are shown.
+    """
+    keys = list(dict.fromkeys(zip(table["attribute"], table["group"], strict=True)))
+    # A gap before every attribute, which is named there.
+    attributes = list(dict.fromkeys(attribute for attribute, _ in keys))
+    rows = {key: -number - 1.3 * (attributes.index(key[0]) + 1) for number, key in enumerate(keys)}
+    figure, panels = plt.subplots(
+        1, len(metrics), figsize=(2.6 + 2.3 * len(metrics), 1.6 + 0.25 * (len(keys) + len(attributes))), sharey=True
+    )
+    for axes, metric in zip(np.atleast_1d(panels), metrics, strict=True):
+        own = table[table["metric"] == metric]
+        axes.axvline(overall[metric], color=CONTRAST, lw=1, ls="--")
+        for is_small, style in (("no", {"color": ACCENT}), ("yes", {"color": MUTED, "mfc": "white"})):
+            part = own[own["small"] == is_small]
+            positions = [rows[key] for key in zip(part["attribute"], part["group"], strict=True)]
+            reach = np.stack([part["value"] - part["low"], part["high"] - part["value"]]).clip(0)
+            axes.errorbar(part["value"], positions, xerr=reach, fmt="o", ms=5, lw=1.5, **style)
+        axes.set_title(METRIC_NAMES[metric].replace(" to ", " to\n").replace(" on ", " on\n"), fontsize=10)
+        axes.set_xlim(-0.03, 1.03)
+        axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+        axes.set_axisbelow(True)
+        axes.grid(axis="x", color=GRID_COLOR)
+        axes.tick_params(axis="y", length=0)
+    first = np.atleast_1d(panels)[0]
+    heads = {attribute: 1 + max(row for key, row in rows.items() if key[0] == attribute) for attribute in attributes}
+    first.set_yticks([*rows.values(), *heads.values()], [group for _, group in rows] + [""] * len(heads), fontsize=9)
+    for attribute, row in heads.items():
+        first.annotate(
+            ATTRIBUTE_NAMES[attribute],
+            (0, row),
+            (-6, 0),
+            xycoords=first.get_yaxis_transform(),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontweight="bold",
+            fontsize=9,
+        )
+    first.set_ylim(min(rows.values()) - 0.7, max(heads.values()) + 0.6)
+    legend = [
+        Line2D([], [], color=ACCENT, marker="o", ms=5, lw=1.5, label="one group, with interval"),
+        Line2D(
+            [], [], color=MUTED, marker="o", mfc="white", ms=5, lw=1.5, label=f"fewer than {MINIMUM_LESIONS} lesions"
+        ),
+        Line2D([], [], color=CONTRAST, lw=1, ls="--", label="all images"),
+    ]
+    figure.legend(handles=legend, loc="outside upper center", ncols=3, fontsize=9)
+    return figure
+
+
+def nevi(table: pd.DataFrame) -> Figure:
+    """How often nevi are recognised, by how they were confirmed.
+
+    Args:
+        table: subgroups.tables(...)["nevi"].
+    """
+    own = table[~table["dx_type"].str.contains(" less ")]
+    positions = -np.arange(len(own))
+    figure, panels = plt.subplots(1, 2, figsize=(9, 1.5 + 0.4 * max(1, len(own))), sharey=True)
+    for axes, metric, title in zip(
+        panels, ("recall", "specificity"), ("called nv", "not called malignant"), strict=True
+    ):
+        low, high = own[f"{metric}_low"], own[f"{metric}_high"]
+        reach = np.stack([own[metric] - low, high - own[metric]]).astype(float).clip(0)
+        axes.errorbar(own[metric].astype(float), positions, xerr=reach, fmt="o", color=ACCENT, ms=6, lw=2)
+        axes.set_title(f"share of the nevi {title}", fontsize=10)
+        axes.set_xlim(0, 1.02)
+        axes.set_axisbelow(True)
+        axes.grid(axis="x", color=GRID_COLOR)
+        axes.tick_params(axis="y", length=0)
+    labels = [f"{row.dx_type.replace('_', '-')} (n = {row.images:,})" for row in own.itertuples()]
+    panels[0].set_yticks(positions, labels)
+    panels[0].set_ylim(-len(own) + 0.4, 0.6)
+    return figure

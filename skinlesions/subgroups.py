@@ -1,0 +1,426 @@
+"""How well a model does on parts of the images: by sex, age, localization, and how the diagnosis was confirmed.
+
+A group's score says how the model does on the images of that group in this data set. It does not say why: groups
+differ in which diagnoses they hold, in the hospital and in the camera. No label of skin tone exists in HAM10000, so
+nothing can be said about it. NumPy and pandas are all it needs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skinlesions import decision, paths
+from skinlesions.dataset.schema import CLASSES, DX_TYPES, MALIGNANT, SEXES
+from skinlesions.errors import UserError
+from skinlesions.intervals import percentile_interval
+
+# What is published of the metadata, so that all of this can be recomputed without the images.
+METADATA_COLUMNS = ("image_id", "age", "sex", "localization", "dx_type")
+
+ATTRIBUTES = ("sex", "age", "localization", "dx_type")
+ATTRIBUTE_NAMES = {"sex": "sex", "age": "age", "localization": "localization", "dx_type": "confirmed by"}
+
+# The first year of each band, and what the band is called.
+AGE_BANDS = ((0, "under 30"), (30, "30–44"), (45, "45–59"), (60, "60–74"), (75, "75 and over"))
+UNKNOWN = "unknown"
+
+# A score that rests on fewer lesions is marked as small: one lesion is worth more than five points of it, and a
+# percentile interval of a share close to 0 or 1 is then too narrow.
+MINIMUM_LESIONS = 20
+
+METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc", "recall_mel", "sensitivity", "specificity")
+METRIC_NAMES = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_auc": "macro AUC",
+    "malignant_auc": "AUC, malignant against benign",
+    "recall_mel": "recall of melanoma",
+    "sensitivity": "sensitivity to malignant lesions",
+    "specificity": "specificity on benign lesions",
+}
+# Those that are compared with all other images.
+RATES = ("balanced_accuracy", "recall_mel", "sensitivity", "specificity")
+
+NO_SKIN_TONE = (
+    "HAM10000 has no label of skin tone, and its images come from Austria and Australia: whether the model does worse "
+    "on some skin tones cannot be told from these data."
+)
+
+
+# --- metadata ---------------------------------------------------------------------------------------------------
+
+
+def metadata_table(index: pd.DataFrame) -> pd.DataFrame:
+    """METADATA_COLUMNS of every image of the prepared `index`, sorted by image_id.
+
+    Without lesions and diagnoses, which the published predictions have.
+    """
+    return index[list(METADATA_COLUMNS)].sort_values("image_id", kind="stable", ignore_index=True)
+
+
+def read_metadata(path: Path) -> pd.DataFrame:
+    """The table that `metadata_table` made, from the CSV file `path`; an unknown age is NaN.
+
+    Raises:
+        UserError: the file is absent, or breaks the format.
+    """
+    name = paths.relative(path)
+    try:
+        table = pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values={"age": [""]})
+    except FileNotFoundError:
+        raise UserError(f"{name} does not exist. Run `make report`, or restore it from Git.") from None
+    except ValueError as error:
+        raise UserError(f"{name} cannot be read as CSV: {error}. Restore it from Git.") from None
+    if list(table.columns) != list(METADATA_COLUMNS):
+        raise UserError(f"{name} has the columns {', '.join(table.columns)}; expected {', '.join(METADATA_COLUMNS)}")
+    if not pd.api.types.is_numeric_dtype(table["age"]):
+        raise UserError(f"{name}: the column age holds something that is not a number; restore the file from Git")
+    if table["image_id"].duplicated().any():
+        raise UserError(f"{name}: image {table['image_id'][table['image_id'].duplicated()].iloc[0]} appears twice")
+    return table
+
+
+def age_band(age: pd.Series) -> pd.Series:
+    """The name of the band of every age in years; UNKNOWN where there is none."""
+    starts = [start for start, _ in AGE_BANDS]
+    positions = np.searchsorted(starts, age.fillna(-1), side="right") - 1
+    names = np.array([*(name for _, name in AGE_BANDS), UNKNOWN], dtype=object)
+    return pd.Series(names[positions], index=age.index)
+
+
+def attributes(image_ids: pd.Series, metadata: pd.DataFrame) -> pd.DataFrame:
+    """The group of every image by each of ATTRIBUTES, in the order of `image_ids`.
+
+    Raises:
+        UserError: `metadata` lacks an image.
+    """
+    known = metadata.set_index("image_id")
+    missing = sorted(set(image_ids) - set(known.index))
+    if missing:
+        raise UserError(
+            f"the metadata have no image {missing[0]} ({len(missing)} of {len(image_ids)} images are missing); "
+            "they belong to another run than the predictions"
+        )
+    rows = known.loc[image_ids].reset_index(drop=True)
+    return rows.assign(age=age_band(rows["age"]))[list(ATTRIBUTES)]
+
+
+def ordered_groups(attribute: str, values: pd.Series) -> list[str]:
+    """The groups that occur among `values`, in the order in which they are tabulated, the unknown ones last."""
+    orders = {"sex": SEXES, "age": [name for _, name in AGE_BANDS], "dx_type": DX_TYPES}
+    by_size = values.value_counts().sort_index().sort_values(ascending=False, kind="stable").index
+    order = orders.get(attribute, by_size)
+    present = [name for name in order if name != UNKNOWN and (values == name).any()]
+    others = sorted(set(values) - set(present) - {UNKNOWN})
+    return present + others + [UNKNOWN] * bool((values == UNKNOWN).any())
+
+
+# --- scores -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The test images with what a model says of them.
+
+    Attributes:
+        labels: int64 [N], positions in CLASSES.
+        lesions: the lesion of every image, [N].
+        probabilities: calibrated, float64 [N, 7].
+        called: whether the model calls an image malignant, bool [N]; skinlesions.decision.called chooses the threshold
+            on validation images.
+        attributes: as `attributes` returns it, N rows.
+    """
+
+    labels: np.ndarray
+    lesions: np.ndarray
+    probabilities: np.ndarray
+    called: np.ndarray
+    attributes: pd.DataFrame
+
+
+def scored(
+    test: decision.Part, val: decision.Part, image_ids: pd.Series, metadata: pd.DataFrame, specificity: float = 0.90
+) -> Scored:
+    """The test images of a model, or of an ensemble, as `tables` takes them.
+
+    Args:
+        test: the test images; rows as in predictions.select(table, "test").
+        val: the validation images, which choose the threshold of every fold.
+        image_ids: of the test images.
+        metadata: as `read_metadata` returns it.
+        specificity: at which images are called malignant, on the validation images.
+
+    Raises:
+        UserError: `metadata` lacks an image, or the validation images of a fold leave no threshold to choose.
+    """
+    thresholds = decision.fold_thresholds(val, MALIGNANT, "specificity", specificity)
+    called = decision.called(test, MALIGNANT, thresholds)
+    return Scored(test.labels, test.groups, test.probabilities, called, attributes(image_ids, metadata))
+
+
+def tables(scored: Scored, weights: np.ndarray, confidence: float) -> dict[str, pd.DataFrame]:
+    """Everything that is tabulated about groups.
+
+    - groups: attribute, group, images, lesions, classes (those present, each with its number of lesions).
+    - scores: attribute, group, metric (one of METRICS), images and lesions that the score rests on, value, low, high,
+      small ("yes" or "no": see MINIMUM_LESIONS). Balanced accuracy and macro AUC run over the classes present, and are
+      small if one of these has too few lesions. Scores that a group has no images for are left out.
+    - differences: attribute, group, metric (one of RATES), difference (the group less all other images), low, high,
+      small (of the group or of the others).
+    - nevi: dx_type, images, lesions, recall (called nv), specificity (not called malignant), with intervals; the last
+      row is histopathology less follow-up.
+
+    Args:
+        scored: the test images.
+        weights: how often each image counts, whole numbers [R + 1, N]; in the first row once, in each other row as
+            often as a bootstrap resample of the lesions draws it.
+        confidence: of the intervals.
+    """
+    weights = np.asarray(weights, dtype=np.float32)
+    indicators = _indicators(scored)
+    everything = _sums(weights, indicators)
+    groups, scores, differences = [], [], []
+    for attribute, group, rows in _groups(scored.attributes):
+        own = _sums(weights[:, rows], indicators[rows])
+        labels, lesions = scored.labels[rows], scored.lesions[rows]
+        head = {"attribute": attribute, "group": group}
+        groups.append(head | _contents(labels, lesions))
+        values = _rates(own) | _areas(scored, rows, weights)
+        for metric in METRICS:
+            if not np.isnan(values[metric][0]):
+                row = head | {"metric": metric} | _basis(metric, labels, lesions)
+                row |= _estimate("value", values[metric], confidence)
+                scores.append(row | {"small": _small(metric, labels, lesions)})
+        others = np.setdiff1d(np.arange(len(scored.labels)), rows)
+        rest = _rates(everything - own)
+        for metric in RATES:
+            change = _rates(own)[metric] - rest[metric]
+            if not np.isnan(change[0]):
+                sides = (_small(metric, scored.labels[part], scored.lesions[part]) for part in (rows, others))
+                small = {"small": "yes" if "yes" in sides else "no"}
+                differences.append(head | {"metric": metric} | _estimate("difference", change, confidence) | small)
+    return {
+        "groups": pd.DataFrame(groups),
+        "scores": pd.DataFrame(scores),
+        "differences": pd.DataFrame(
+            differences, columns=["attribute", "group", "metric", "difference", "low", "high", "small"]
+        ),
+        "nevi": nevi(scored, weights, confidence),
+    }
+
+
+def nevi(scored: Scored, weights: np.ndarray, confidence: float) -> pd.DataFrame:
+    """The nevi by how they were confirmed, as in `tables`.
+
+    All malignant lesions of HAM10000 are confirmed by histopathology, but most nevi by follow-up, which are the ones
+    that nobody thought worth excising. A specificity over all nevi is mostly about these easy ones.
+    """
+    weights = np.asarray(weights, dtype=np.float32)
+    nevus = scored.labels == CLASSES.index("nv")
+    predicted = scored.probabilities.argmax(axis=1) == CLASSES.index("nv")
+    rows, found = [], {}
+    for kind in ordered_groups("dx_type", scored.attributes["dx_type"][nevus]):
+        own = nevus & (scored.attributes["dx_type"] == kind).to_numpy()
+        found[kind] = {
+            "recall": decision.rates(own, predicted, weights)[0],
+            "specificity": decision.rates(own, ~scored.called, weights)[0],
+        }
+        sizes = {"images": int(own.sum()), "lesions": len(np.unique(scored.lesions[own]))}
+        rows.append({"dx_type": kind} | sizes | _both(found[kind], confidence))
+    if {"histo", "follow_up"} <= set(found):
+        change = {name: found["histo"][name] - found["follow_up"][name] for name in ("recall", "specificity")}
+        rows.append({"dx_type": "histo less follow_up", "images": "", "lesions": ""} | _both(change, confidence))
+    return pd.DataFrame(rows)
+
+
+def _both(values: dict[str, np.ndarray], confidence: float) -> dict[str, float]:
+    """The estimates and intervals of recall and specificity."""
+    row: dict[str, float] = {}
+    for name, own in values.items():
+        low, high = percentile_interval(own[1:], confidence)
+        row |= {name: float(own[0]), f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
+def _groups(frame: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
+    """Every attribute and group with the rows of its images."""
+    for attribute in ATTRIBUTES:
+        for group in ordered_groups(attribute, frame[attribute]):
+            yield attribute, group, np.flatnonzero(frame[attribute] == group)
+
+
+def _indicators(scored: Scored) -> np.ndarray:
+    """What is counted, float32 [N, 18]: the images of each class, those recalled, then malignant ones, malignant ones
+    called so, benign ones, benign ones not called malignant.
+    """
+    truth = np.eye(len(CLASSES))[scored.labels]
+    recalled = truth * (scored.probabilities.argmax(axis=1) == scored.labels)[:, None]
+    malignant = decision.positives(scored.labels, MALIGNANT)
+    binary = [malignant, malignant & scored.called, ~malignant, ~malignant & ~scored.called]
+    return np.column_stack([truth, recalled, *binary]).astype(np.float32)
+
+
+def _sums(weights: np.ndarray, indicators: np.ndarray) -> np.ndarray:
+    """The weighted counts, float64 [R + 1, 18]; whole numbers below 2^24, exact in single precision."""
+    return (weights @ indicators).astype(np.float64)
+
+
+def _rates(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """RATES under each weighting, float64 [R + 1] each, from `_sums`; NaN where there is nothing to divide by."""
+    count = len(CLASSES)
+    images, hits = sums[:, :count], sums[:, count : 2 * count]
+    malignant, found, benign, spared = sums[:, 2 * count :].T
+    recalls = _ratio(hits, images)
+    present = (images > 0).sum(axis=1)
+    return {
+        "balanced_accuracy": _ratio(np.nansum(recalls, axis=1), present),
+        "recall_mel": recalls[:, CLASSES.index("mel")],
+        "sensitivity": _ratio(found, malignant),
+        "specificity": _ratio(spared, benign),
+    }
+
+
+def _areas(scored: Scored, rows: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """The areas under the ROC curves of a group, float64 [R + 1] each; NaN without both kinds of image."""
+    labels, probabilities, own = scored.labels[rows], scored.probabilities[rows], weights[:, rows]
+
+    def area(classes: tuple[str, ...]) -> np.ndarray:
+        """Some classes against the rest."""
+        score = decision.scores(probabilities, classes)
+        return decision.resampled(decision.positives(labels, classes), score, own, ["auc"])["auc"]
+
+    areas = np.stack([area((name,)) for position, name in enumerate(CLASSES) if (labels == position).any()])
+    defined = ~np.isnan(areas)
+    return {
+        "macro_auc": _ratio(np.where(defined, areas, 0).sum(axis=0), defined.sum(axis=0)),
+        "malignant_auc": area(MALIGNANT),
+    }
+
+
+def _contents(labels: np.ndarray, lesions: np.ndarray) -> dict[str, int | str]:
+    """How many images and lesions a group has, and of which classes."""
+    sizes = {name: _lesions(labels == position, lesions) for position, name in enumerate(CLASSES)}
+    return {
+        "images": len(labels),
+        "lesions": len(np.unique(lesions)),
+        "classes": ", ".join(f"{name} {size}" for name, size in sizes.items() if size),
+    }
+
+
+def _lesions(mask: np.ndarray, lesions: np.ndarray) -> int:
+    """How many different lesions are among those that `mask` (bool [n]) chooses."""
+    return len(np.unique(lesions[mask]))
+
+
+def _basis(metric: str, labels: np.ndarray, lesions: np.ndarray) -> dict[str, int]:
+    """The images and lesions that a score of a group rests on."""
+    malignant = decision.positives(labels, MALIGNANT)
+    masks = {"recall_mel": labels == CLASSES.index("mel"), "sensitivity": malignant, "specificity": ~malignant}
+    mask = masks.get(metric, np.ones(len(labels), dtype=bool))
+    return {"images": int(mask.sum()), "lesions": _lesions(mask, lesions)}
+
+
+def _small(metric: str, labels: np.ndarray, lesions: np.ndarray) -> str:
+    """Whether a score of a group rests on too few lesions: "yes" or "no"."""
+    malignant = decision.positives(labels, MALIGNANT)
+    if metric in ("balanced_accuracy", "macro_auc"):
+        kinds = [labels == label for label in np.unique(labels)]
+    elif metric == "malignant_auc":
+        kinds = [malignant, ~malignant]
+    else:
+        return "yes" if _basis(metric, labels, lesions)["lesions"] < MINIMUM_LESIONS else "no"
+    return "yes" if min(_lesions(kind, lesions) for kind in kinds) < MINIMUM_LESIONS else "no"
+
+
+def _estimate(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:
+    """The first of `values` [R + 1] with the interval of the others."""
+    low, high = percentile_interval(values[1:], confidence)
+    return {name: float(values[0]), "low": low, "high": high}
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """`numerator` / `denominator`, NaN where the denominator is 0."""
+    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
+
+
+# --- in words ---------------------------------------------------------------------------------------------------
+
+
+def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
+    """What `tables` shows, as Markdown paragraphs; right whatever the numbers are."""
+    parts = [_groups_in_words(results, "sensitivity"), _groups_in_words(results, "specificity")]
+    parts += [_chance_in_words(results["differences"], confidence), _nevi_in_words(results), NO_SKIN_TONE]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _groups_in_words(results: dict[str, pd.DataFrame], metric: str) -> str:
+    """The range of a score over the groups that are large enough, and which of them differ from all other images."""
+    scores = results["scores"].query("metric == @metric and small == 'no' and attribute != 'dx_type'")
+    if scores.empty:
+        return f"No group has enough lesions for its {METRIC_NAMES[metric]} to be read."
+    ranked = scores.sort_values("value", kind="stable")
+    ends = [_named(ranked.iloc[position]) for position in (0, -1)]
+    spread = f"between {ends[0]} and {ends[1]}" if len(ranked) > 1 else ends[0]
+    differences = results["differences"].query("metric == @metric and small == 'no' and attribute != 'dx_type'")
+    apart = differences[(differences["low"] > 0) | (differences["high"] < 0)].sort_values("difference", kind="stable")
+    listed = "; ".join(
+        f"{ATTRIBUTE_NAMES[row.attribute]} {row.group} by {100 * row.difference:+.1f} points "
+        f"({100 * row.low:+.1f} to {100 * row.high:+.1f})"
+        for row in apart.itertuples()
+    )
+    closing = f"These differ from all other images: {listed}." if listed else "None differs measurably from all others."
+    return (
+        f"The **{METRIC_NAMES[metric]}** is {spread}, over the {len(scores)} groups by sex, age and localization with "
+        f"at least {MINIMUM_LESIONS} such lesions. {closing}"
+    )
+
+
+def _named(row: pd.Series) -> str:
+    """A score with the group that it is of."""
+    return (
+        f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f}; {ATTRIBUTE_NAMES[row['attribute']]} {row['group']}, "
+        f"{row['lesions']:,} lesions)"
+    )
+
+
+def _chance_in_words(differences: pd.DataFrame, confidence: float) -> str:
+    """How many comparisons there were, and how many would stand out by chance."""
+    compared = differences.query(
+        "metric in ['sensitivity', 'specificity'] and small == 'no' and attribute != 'dx_type'"
+    )
+    if compared.empty:
+        return ""
+    return (
+        f"These are {len(compared)} comparisons, uncorrected: were there no differences at all, about "
+        f"{(1 - confidence) * len(compared):.1f} of them would stand out by chance. A difference need not be the "
+        "group's own: groups differ in which diagnoses they hold and in where the images were taken."
+    )
+
+
+def _nevi_in_words(results: dict[str, pd.DataFrame]) -> str:
+    """The nevi confirmed by histopathology against those confirmed by follow-up."""
+    rows = results["nevi"].set_index("dx_type")
+    if "histo less follow_up" not in rows.index:
+        return ""
+    histo, follow, change = (rows.loc[name] for name in ("histo", "follow_up", "histo less follow_up"))
+    low, high = 100 * change["specificity_low"], 100 * change["specificity_high"]
+    reach = f"{100 * change['specificity']:+.1f} points, {low:+.1f} to {high:+.1f}"
+    if low <= 0 <= high:
+        verdict = f"the two do not differ measurably ({reach})"
+    else:
+        verdict = f"it is {'lower' if high < 0 else 'higher'} on the former ({reach})"
+    otherwise = results["groups"].query("attribute == 'dx_type' and group != 'histo'")["classes"]
+    fair = ""
+    if not otherwise.str.contains("|".join(MALIGNANT)).any():
+        fair = (
+            " The malignant lesions are all confirmed by histopathology, so the former are their fair counterpart: "
+            "lesions that somebody thought worth excising."
+        )
+    return (
+        f"**Nevi.** Of the {histo['images']:,} nevi confirmed by histopathology, {histo['specificity']:.1%} "
+        f"({histo['specificity_low']:.1%}–{histo['specificity_high']:.1%}) are not called malignant; of the "
+        f"{follow['images']:,} confirmed by follow-up, {follow['specificity']:.1%} "
+        f"({follow['specificity_low']:.1%}–{follow['specificity_high']:.1%}): {verdict}.{fair}"
+    )
