@@ -141,7 +141,7 @@ def every_key(values: dict, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...
 
 
 def test_no_key_may_be_left_out_but_those_that_may_be_null(values):
-    optional = {"folder", "external", "sha256", "origin", "cut_at"}
+    optional = {"folder", "external", "sha256", "origin", "cut_at", "image_size", "xla"}
     for key in every_key(values):
         if key[-1] in optional or (len(key) == 2 and key[0] in ("models", "backbones")):
             continue
@@ -227,15 +227,15 @@ def test_every_preset_applies_cleanly(preset, target, values):
 
 def test_a_preset_changes_its_keys_and_keeps_every_other_line(tmp_path, target):
     preset = tmp_path / "smaller.yaml"
-    preset.write_text("split:\n  folds: 3\nmodels:\n  vgg16: null\n  xception: {hidden_units: 8}\n")
+    preset.write_text("split:\n  folds: 3\nmodels:\n  densenet121: null\n  xception: {hidden_units: 8}\n")
     before = target.read_text().splitlines()
     params.apply_preset(preset, target)
     after = target.read_text().splitlines()
     settings = params.load(target)
     assert (settings.split.folds, settings.models["xception"].hidden_units) == (3, 8)
-    assert "vgg16" not in settings.models and "vgg16" in settings.backbones
-    start = before.index("  vgg16:", before.index("models:"))
-    expected = before[:start] + before[start + 10 :]  # the block of vgg16 has ten lines
+    assert "densenet121" not in settings.models and "densenet121" in settings.backbones
+    start = before.index("  densenet121:", before.index("models:"))
+    expected = before[:start] + before[start + 12 :]  # the block of densenet121 has twelve lines
     changed = {(old, new) for old, new in zip(expected, after, strict=True) if old != new}
     assert {tuple(line.split("#")[0].strip() for line in pair) for pair in changed} == {
         ("folds: 5", "folds: 3"),

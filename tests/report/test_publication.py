@@ -95,7 +95,7 @@ def test_the_report_has_everything(real):
     published = contents(reports)
     expected = {"index.html", "metrics.json", "provenance.json"}
     expected |= {f"notebooks/{name}.{suffix}" for name in PAGES for suffix in ("ipynb", "html")}
-    expected |= {f"predictions/{name}.csv.gz" for name in standin.MODELS}
+    expected |= {"predictions/models.json", *(f"predictions/{name}.csv.gz" for name in standin.MODELS)}
     expected |= {f"predictions/external/{name}.csv" for name in (*standin.MODELS, "ground_truth")}
     for folder in [
         "explore",

@@ -43,7 +43,7 @@ def test_the_block_is_a_table_of_the_published_numbers(reports):
     best = published.iloc[0]
     assert table[2][:3] == [
         best["model"],
-        best["training"],
+        "frozen features, from random weights",
         f"{best.balanced_accuracy:.3f} ({best.balanced_accuracy_low:.3f}–{best.balanced_accuracy_high:.3f})",
     ]
     assert len(table) == 2 + len(published)
