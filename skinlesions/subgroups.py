@@ -31,6 +31,9 @@ UNKNOWN = "unknown"
 # percentile interval of a share close to 0 or 1 is then too narrow.
 MINIMUM_LESIONS = 20
 
+# How many groups a sentence names.
+NAMED = 4
+
 METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc", "recall_mel", "sensitivity", "specificity")
 METRIC_NAMES = {
     "balanced_accuracy": "balanced accuracy",
@@ -364,13 +367,17 @@ def _groups_in_words(results: dict[str, pd.DataFrame], metric: str) -> str:
     ends = [_named(ranked.iloc[position]) for position in (0, -1)]
     spread = f"between {ends[0]} and {ends[1]}" if len(ranked) > 1 else ends[0]
     differences = results["differences"].query("metric == @metric and small == 'no' and attribute != 'dx_type'")
-    apart = differences[(differences["low"] > 0) | (differences["high"] < 0)].sort_values("difference", kind="stable")
+    apart = differences[(differences["low"] > 0) | (differences["high"] < 0)]
+    apart = apart.sort_values("difference", key=abs, ascending=False, kind="stable")
     listed = "; ".join(
         f"{ATTRIBUTE_NAMES[row.attribute]} {row.group} by {100 * row.difference:+.1f} points "
         f"({100 * row.low:+.1f} to {100 * row.high:+.1f})"
-        for row in apart.itertuples()
+        for row in apart.head(NAMED).itertuples()
     )
-    closing = f"These differ from all other images: {listed}." if listed else "None differs measurably from all others."
+    closing = "None differs measurably from all other images."
+    if len(apart):
+        most = " the most" if len(apart) > NAMED else ""
+        closing = f"{len(apart)} of {len(differences)} differ from all other images,{most} {listed}."
     return (
         f"The **{METRIC_NAMES[metric]}** is {spread}, over the {len(scores)} groups by sex, age and localization with "
         f"at least {MINIMUM_LESIONS} such lesions. {closing}"
@@ -422,5 +429,6 @@ def _nevi_in_words(results: dict[str, pd.DataFrame]) -> str:
         f"**Nevi.** Of the {histo['images']:,} nevi confirmed by histopathology, {histo['specificity']:.1%} "
         f"({histo['specificity_low']:.1%}–{histo['specificity_high']:.1%}) are not called malignant; of the "
         f"{follow['images']:,} confirmed by follow-up, {follow['specificity']:.1%} "
-        f"({follow['specificity_low']:.1%}–{follow['specificity_high']:.1%}): {verdict}.{fair}"
+        f"({follow['specificity_low']:.1%}–{follow['specificity_high']:.1%}): {verdict}. As nevi "
+        f"are recognised {histo['recall']:.1%} of the former and {follow['recall']:.1%} of the latter.{fair}"
     )

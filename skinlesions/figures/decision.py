@@ -38,7 +38,7 @@ def curves(table: pd.DataFrame, points: pd.DataFrame, discrimination: pd.DataFra
                 f"({own.loc[model, f'{area}_low']:.3f}–{own.loc[model, f'{area}_high']:.3f})"
                 for model in models
             ]
-            _note(axes, names[area], lines, bottom=True, right=area == "auc")
+            _note(axes, names[area], lines, bottom=area == "auc")
             _unit_square(axes)
         row[0].plot([0, 1], [0, 1], color=MUTED, lw=1, ls=":")
         for model, color in zip(models, COLORS, strict=False):
@@ -107,12 +107,10 @@ def _handle(model: str, number: int) -> Line2D:
     return Line2D([], [], color=COLORS[number % len(COLORS)], ls=LINES[number % len(LINES)], lw=1.8, label=model)
 
 
-def _note(axes: Axes, title: str, lines: Sequence[str], *, bottom: bool, right: bool) -> None:
-    """A few lines of text in a corner."""
-    x, y = (0.98 if right else 0.03), (0.04 if bottom else 0.96)
-    text = "\n".join([title, *lines])
-    position = {"ha": "right" if right else "left", "va": "bottom" if bottom else "top"}
-    axes.text(x, y, text, transform=axes.transAxes, fontsize=9, **position)
+def _note(axes: Axes, title: str, lines: Sequence[str], *, bottom: bool) -> None:
+    """A few lines of text in a corner on the right, which a good curve stays away from."""
+    place = {"va": "bottom" if bottom else "top", "ha": "right", "transform": axes.transAxes}
+    axes.text(0.98, 0.04 if bottom else 0.96, "\n".join([title, *lines]), fontsize=9, **place)
 
 
 def _unit_square(axes: Axes) -> None:

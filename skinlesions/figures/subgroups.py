@@ -61,7 +61,14 @@ def scores(table: pd.DataFrame, overall: dict[str, float], metrics: tuple[str, .
     legend = [
         Line2D([], [], color=ACCENT, marker="o", ms=5, lw=1.5, label="one group, with interval"),
         Line2D(
-            [], [], color=MUTED, marker="o", mfc="white", ms=5, lw=1.5, label=f"fewer than {MINIMUM_LESIONS} lesions"
+            [],
+            [],
+            color=MUTED,
+            marker="o",
+            mfc="white",
+            ms=5,
+            lw=1.5,
+            label=f"fewer than {MINIMUM_LESIONS} lesions of a kind",
         ),
         Line2D([], [], color=CONTRAST, lw=1, ls="--", label="all images"),
     ]
