@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 import skinlesions
-from skinlesions import files, notebook, params, paths, training, weights
+from skinlesions import files, inference, notebook, params, paths, training, weights
 from skinlesions.models import networks
 
 BACKEND = keras.backend.backend()
@@ -99,7 +99,7 @@ def score(*models: str) -> None:
     pixels = files.read_array(paths.PREPARED_IMAGES)
     for name in models:
         description = networks.read(name)
-        inputs = networks.network_inputs(description, pixels)
+        inputs = inference.network_inputs(description, pixels)
         logits = training.predict(networks.load(description, fold=0), inputs, description.views)
         files.write_array(paths.ROOT / f"logits_{BACKEND}" / f"{name}.npy", logits)
 
