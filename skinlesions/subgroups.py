@@ -376,7 +376,7 @@ def _groups_in_words(results: dict[str, pd.DataFrame], metric: str) -> str:
     )
     closing = "None differs measurably from all other images."
     if len(apart):
-        most = " the most" if len(apart) > NAMED else ""
+        most = " most of all" if len(apart) > NAMED else ""
         closing = f"{len(apart)} of {len(differences)} differ from all other images,{most} {listed}."
     return (
         f"The **{METRIC_NAMES[metric]}** is {spread}, over the {len(scores)} groups by sex, age and localization with "
@@ -429,6 +429,6 @@ def _nevi_in_words(results: dict[str, pd.DataFrame]) -> str:
         f"**Nevi.** Of the {histo['images']:,} nevi confirmed by histopathology, {histo['specificity']:.1%} "
         f"({histo['specificity_low']:.1%}–{histo['specificity_high']:.1%}) are not called malignant; of the "
         f"{follow['images']:,} confirmed by follow-up, {follow['specificity']:.1%} "
-        f"({follow['specificity_low']:.1%}–{follow['specificity_high']:.1%}): {verdict}. As nevi "
-        f"are recognised {histo['recall']:.1%} of the former and {follow['recall']:.1%} of the latter.{fair}"
+        f"({follow['specificity_low']:.1%}–{follow['specificity_high']:.1%}): {verdict}. The "
+        f"model recognises {histo['recall']:.1%} of the former as nevi and {follow['recall']:.1%} of the latter.{fair}"
     )
