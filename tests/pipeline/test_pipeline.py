@@ -75,7 +75,7 @@ def test_a_killed_training_goes_on_with_the_fold_it_was_at(second: SecondRun):
     assert "vgg16, fold 1 of 3: finished by an earlier run" in second.resumed
     assert "vgg16, fold 1 of 3, epoch" not in second.resumed
     assert "vgg16, fold 3 of 3, epoch 1:" in second.resumed
-    assert ran(second.resumed)[-2:] == ["compare", "report"]
+    assert "compare" in ran(second.resumed) and ran(second.resumed)[-1] == "report"
 
 
 def test_a_second_repro_has_nothing_to_do(finished: Project):
@@ -120,7 +120,7 @@ def test_an_experiment_with_the_comparison_reruns_only_what_follows(working_copy
         ("fit: crop ", "fit: pad ", ["prepare"]),
         ("mosaic_columns: 2 ", "mosaic_columns: 3 ", ["explore"]),
         ("cut_at: block3_pool", "cut_at: block2_pool", ["weights@vgg16", "features@vgg16"]),
-        ("strategy: auto ", "strategy: none ", ["balance"]),
+        ("strategy: balanced_weights ", "strategy: none ", ["balance"]),
         ("deterministic: true ", "deterministic: false ", ["train@baseline_cnn", "train@vgg16"]),
         ("epochs: 6", "epochs: 7", ["train@vgg16", "compare", "external"]),
     ],
@@ -157,7 +157,8 @@ def test_the_published_tables_follow_from_the_published_predictions(finished: Pr
 def test_a_changed_number_is_found(working_copy: Project):
     table = working_copy.root / "reports" / "tables" / "compare" / "comparison.csv"
     header, first, *rest = table.read_text().splitlines()
-    model, _, *others = first.split(",")
-    table.write_text("\n".join([header, ",".join([model, "0.999", *others]), *rest]) + "\n")
+    model, training, initialisation, _, *others = first.split(",")
+    changed = ",".join([model, training, initialisation, "0.999", *others])
+    table.write_text("\n".join([header, changed, *rest]) + "\n")
     output = working_copy.fails(sys.executable, "-m", "skinlesions.verify")
     assert "comparison.csv, row 1, column balanced_accuracy: published '0.999'" in output
