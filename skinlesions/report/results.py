@@ -15,7 +15,7 @@ COMPARISON = "comparison.csv"
 RECALLS = "recalls.csv"
 
 _METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "macro_auc": "Macro AUC"}
-_WEIGHTS = {"ImageNet": "ImageNet weights", "random": "random weights"}
+_SHORT = {"frozen features": "frozen", "ImageNet": "ImageNet", "random": "random weights"}
 _ABSENT = "–"
 
 
@@ -53,7 +53,7 @@ def headline(folder: Path, confidence: float) -> pd.DataFrame:
         {
             "Model": [display_name(name) for name in comparison["model"]],
             "Training": [
-                ", from ".join(part for part in (training, _WEIGHTS.get(initialisation)) if part)
+                ", ".join(text for text in (_SHORT.get(training, training), _SHORT.get(initialisation)) if text)
                 for training, initialisation in comparison[list(DESCRIBED)].itertuples(index=False)
             ],
             f"Balanced accuracy ({confidence:.0%} interval)".replace("%", " %"): [

@@ -43,14 +43,14 @@ def test_the_block_is_a_table_of_the_published_numbers(reports):
     best = published.iloc[0]
     assert table[2][:3] == [
         best["model"],
-        "frozen features, from random weights",
+        "frozen, random weights",
         f"{best.balanced_accuracy:.3f} ({best.balanced_accuracy_low:.3f}–{best.balanced_accuracy_high:.3f})",
     ]
     assert len(table) == 2 + len(published)
     assert table[-1][2] == "0.143"
     rows = {row[0]: row[1] for row in table}
-    assert rows["resnet50"] == "frozen features, from random weights"
-    assert rows["vgg16"] == "fine-tuned, from ImageNet weights"
+    assert rows["resnet50"] == "frozen, random weights"
+    assert rows["vgg16"] == "fine-tuned, ImageNet"
     assert f"reports/figures/compare/{results.FIGURE}.png" in lines[1]
 
 
