@@ -6,18 +6,10 @@ import pytest
 
 from skinlesions import assembly, balancing, files, images, paths
 from skinlesions.models import networks
+from tests.models.test_networks import RECORD
 
 PLAN = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
 HEAD = {"hidden_units": 8, "dropout": 0.5, "l2": 0.1, "folds": 3, "views": 8}
-RECORD = {
-    "backbone": "small",
-    "architecture": "mobilenet_v2",
-    "initialisation": "random",
-    "cut_at": "block_3_expand_relu",
-    "pooling": "average",
-    "crop": 40,
-    "image_size": 32,
-}
 
 
 @pytest.fixture(autouse=True)

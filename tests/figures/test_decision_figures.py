@@ -11,6 +11,7 @@ from skinlesions import decision, subgroups
 from skinlesions.figures import decision as draw_decision
 from skinlesions.figures import style
 from skinlesions.figures import subgroups as draw_subgroups
+from tests.drawn_text import boxes, tick_labels
 from tests.synthetic import synthetic_index, synthetic_predictions
 
 
@@ -70,18 +71,6 @@ FIGURES = {
     ),
     "nevi of one kind": lambda _: draw_subgroups.nevi(nevi(["histo"])),
 }
-
-
-def boxes(artists, figure):
-    renderer = figure.canvas.get_renderer()
-    return [artist.get_window_extent(renderer) for artist in artists if artist.get_visible() and artist.get_text()]
-
-
-def tick_labels(axes):
-    """The labels of the ticks in view."""
-    for axis in (axes.xaxis, axes.yaxis):
-        low, high = sorted(axis.get_view_interval())
-        yield [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
 
 
 @pytest.mark.filterwarnings("error")

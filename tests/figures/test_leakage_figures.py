@@ -11,6 +11,7 @@ from skinlesions import leakage
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.figures import leakage as draw
 from skinlesions.figures import style
+from tests.drawn_text import boxes, tick_labels
 
 
 @pytest.fixture(autouse=True)
@@ -78,18 +79,6 @@ FIGURES = {
     "pairs": lambda: draw.pairs(*np.zeros((2, 7, 8, 8, 3), dtype="uint8"), list(CLASSES)),
     "one pair": lambda: draw.pairs(*np.zeros((2, 1, 8, 8, 3), dtype="uint8"), ["nv"]),
 }
-
-
-def boxes(artists, figure):
-    renderer = figure.canvas.get_renderer()
-    return [artist.get_window_extent(renderer) for artist in artists if artist.get_visible() and artist.get_text()]
-
-
-def tick_labels(axes):
-    """The labels of the ticks in view."""
-    for axis in (axes.xaxis, axes.yaxis):
-        low, high = sorted(axis.get_view_interval())
-        yield [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
 
 
 @pytest.mark.filterwarnings("error")
