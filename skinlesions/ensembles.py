@@ -17,19 +17,37 @@ The last two state how common the classes are in the data; what they predict if 
 is what balanced accuracy asks for, is under the same name with `_rebalanced`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from skinlesions import balancing, calibration, influence, intervals, metrics, predictions
+from skinlesions import balancing, calibration, intervals, metrics, paired, predictions
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.errors import UserError
 
+# The row of the comparison that is REFERENCE over its members, and the one that is stacked and rebalanced.
+ENSEMBLE = "ensemble"
+STACKED = "stacked"
+
+# Names the members of the ensemble, if they are all models.
+ALL = "all"
+
 # What every other way is compared with.
 REFERENCE = "mean"
+
+WAY_NAMES = {
+    "best_single": "the best single model",
+    "geometric_mean": "geometric mean",
+    "greedy": "greedy selection",
+    "mean": "mean of the calibrated probabilities",
+    "prior_corrected_mean": "mean, prior-corrected",
+    "prior_corrected_mean_rebalanced": "mean, prior-corrected, rebalanced",
+    "stacked": "stacked",
+    "stacked_rebalanced": "stacked, rebalanced",
+}
 
 # How many models, counted again each time, the greedy selection may add.
 GREEDY_STEPS = 30
@@ -43,7 +61,28 @@ INNER_FOLDS = 4
 # Bounds the logarithm of a probability that a model gives as 0.
 SMALLEST = 1e-9
 
-SHARED_COLUMNS = ("image_id", "group", "dx", "fold")
+# Columns that must be the same for every model.
+SHARED_COLUMNS = ("image_id", "lesion_id", "group", "dx", "fold")
+
+
+def members(ensemble: Sequence[str] | str, models: Iterable[str]) -> list[str]:
+    """The names of the models that the ensemble is made of, sorted.
+
+    Args:
+        ensemble: their names, or ALL.
+        models: the names of all models.
+
+    Raises:
+        UserError: one of them is not among the models.
+    """
+    known = sorted(models)
+    chosen = known if ensemble == ALL else sorted(ensemble)
+    if unknown := [name for name in chosen if name not in known]:
+        raise UserError(
+            f"the ensemble has the member {unknown[0]!r}, which is not among {', '.join(known)}; "
+            "mend compare.ensemble in params.yaml"
+        )
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -204,6 +243,8 @@ def build(models: dict[str, pd.DataFrame], plan: balancing.Plan) -> Ensembles:
     Raises:
         UserError: there are fewer than two models, or they were not scored on the same images and folds.
     """
+    if len(models) < 2:
+        raise UserError(f"an ensemble needs two models or more, not {len(models)}; train another one")
     names = sorted(models)
     test, val = shared_rows(models, "test"), shared_rows(models, "val")
     fold, val_fold = test["fold"].to_numpy(), val["fold"].to_numpy()
@@ -246,14 +287,15 @@ def build(models: dict[str, pd.DataFrame], plan: balancing.Plan) -> Ensembles:
     )
 
 
-def compare(ensembles: Ensembles, *, confidence: float, resamples: int, seed: int, method: str = "bca") -> pd.DataFrame:
+def compare(
+    ensembles: Ensembles, weights: np.ndarray, *, confidence: float, method: str = "percentile"
+) -> pd.DataFrame:
     """The ensembles scored on the same resamples of the lesions.
 
     Args:
         ensembles: from `build`.
+        weights: how often each image is drawn in each resample, [R, N].
         confidence: of every interval.
-        resamples: how many.
-        seed: of the resampling.
         method: of the intervals, one of intervals.METHODS.
 
     Returns:
@@ -262,45 +304,44 @@ def compare(ensembles: Ensembles, *, confidence: float, resamples: int, seed: in
         other ways). Best balanced accuracy first.
     """
     labels, groups = predictions.labels(ensembles.truth), ensembles.truth["group"].to_numpy()
-    weights = intervals.lesion_resamples(groups, labels, resamples, seed)
-    metric = "balanced_accuracy"
-    estimates, draws, jackknives = {}, {}, {}
-    for way, probabilities in ensembles.probabilities.items():
-        estimates[way] = metrics.summary(labels, probabilities)
-        draws[way] = intervals.bootstrap(labels, probabilities, weights)[metric]
-        jackknives[way] = influence.jackknife(labels, probabilities, groups)[metric]
+    answers = {way: values.argmax(axis=1) for way, values in ensembles.probabilities.items()}
+    scored = paired.compare(labels, answers, groups, weights, confidence, method)
     rows = []
-    for way, scores in estimates.items():
-        low, high = intervals.interval(draws[way], scores[metric], jackknives[way], confidence, method)
-        row = {"way": way, **{name: scores[name] for name in metrics.OVERALL_METRICS}}
-        row |= {f"{metric}_low": low, f"{metric}_high": high}
+    for way, values in ensembles.probabilities.items():
+        low, high = scored.interval(way)
+        row = {"way": way} | metrics.summary(labels, values)
+        row = {name: row[name] for name in ("way", *metrics.OVERALL_METRICS)}
+        row |= {f"{paired.METRIC}_low": low, f"{paired.METRIC}_high": high}
         if way != REFERENCE:
-            differences = draws[way] - draws[REFERENCE]
-            gain = scores[metric] - estimates[REFERENCE][metric]
-            jackknife = jackknives[way] - jackknives[REFERENCE]
-            low, high = intervals.interval(differences, gain, jackknife, confidence, method)
-            p_value = intervals.two_sided_p_value(differences)
-            row |= {"difference": gain, "difference_low": low, "difference_high": high, "p_value": p_value}
+            gain = scored.difference(way, REFERENCE)
+            row |= {"difference": gain["difference"], "difference_low": gain["low"], "difference_high": gain["high"]}
+            row["p_value"] = gain["p_value"]
         rows.append(row)
     table = pd.DataFrame(rows)
     tested = table["way"] != REFERENCE
     table.loc[tested, "p_holm"] = intervals.holm(table.loc[tested, "p_value"].to_numpy())
-    return table.sort_values([metric, "way"], ascending=[False, True], ignore_index=True)
+    return table.sort_values([paired.METRIC, "way"], ascending=[False, True], ignore_index=True)
 
 
 def shared_rows(models: dict[str, pd.DataFrame], split: str) -> pd.DataFrame:
     """SHARED_COLUMNS of the rows of `split`, once it is sure that all models have the same.
 
     Raises:
-        UserError: there are fewer than two models, or two differ in a row.
+        UserError: two models differ in a row; it names the first.
     """
-    if len(models) < 2:
-        raise UserError(f"an ensemble needs two models or more, not {len(models)}; train another one")
-    first, *others = sorted(models)
+    first, *others = models
     shared = predictions.select(models[first], split)[list(SHARED_COLUMNS)]
     for name in others:
-        if not predictions.select(models[name], split)[list(SHARED_COLUMNS)].equals(shared):
-            raise UserError(f"{name} and {first} have different {split} rows; train both on one split")
+        own = predictions.select(models[name], split)[list(SHARED_COLUMNS)]
+        if len(own) != len(shared):
+            raise UserError(f"{name} has {len(own)} {split} images, {first} has {len(shared)}; train both on one split")
+        differs = (own != shared).to_numpy()
+        if differs.any():
+            row, column = np.argwhere(differs)[0]
+            raise UserError(
+                f"{name} and {first} differ in {SHARED_COLUMNS[column]} at {split} row {row + 1}: "
+                f"{own.iloc[row, column]!r} and {shared.iloc[row, column]!r}; train both on one split"
+            )
     return shared
 
 
