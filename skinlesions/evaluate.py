@@ -11,16 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinlesions import files, paths, submission
+from skinlesions import files, influence, paths, submission
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.errors import run_main
-from skinlesions.intervals import bootstrap, lesion_resamples, percentile_interval
+from skinlesions.intervals import METHODS, bootstrap, interval, lesion_resamples
 from skinlesions.metrics import CLASS_METRIC_NAMES, METRIC_NAMES, OVERALL_METRICS, summary
 
 # Where the command line says nothing else.
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 SEED = 0
+METHOD = "percentile"
+
+METHOD_NAMES = {"percentile": "percentile", "bca": "bias-corrected and accelerated (bca)"}
 
 # (metric, class or "") of every score, the overall ones first.
 SCORES = (
@@ -30,7 +33,14 @@ SCORES = (
 
 
 def score(
-    labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, *, confidence: float, resamples: int, seed: int
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    method: str = METHOD,
 ) -> pd.DataFrame:
     """Every score of skinlesions.metrics.ALL_METRICS with its interval, from resampled groups.
 
@@ -44,17 +54,22 @@ def score(
         confidence: of every interval, such as 0.95.
         resamples: how many bootstrap resamples of the lesions.
         seed: of the resampling.
+        method: of the intervals, one of intervals.METHODS.
 
     Returns:
         metric, class ("" if it is over all classes), estimate, low, high; in the order of SCORES. The interval is NaN
         where no resample has a value.
+
+    Raises:
+        ValueError: `method` is unknown.
     """
     estimates = summary(labels, probabilities, by_class=True)
     weights = lesion_resamples(groups, labels, resamples, seed)
     draws = bootstrap(labels, probabilities, weights, by_class=True)
+    jackknife = influence.jackknife(labels, probabilities, groups) if method == "bca" else {}
     occurring = {"", *(CLASSES[k] for k in np.unique(labels))}
     rows = [
-        (metric, dx, estimates[name], *percentile_interval(draws[name], confidence))
+        (metric, dx, estimates[name], *interval(draws[name], estimates[name], jackknife.get(name), confidence, method))
         for metric, dx in SCORES
         if dx in occurring and not np.isnan(estimates[name := _name(metric, dx)])
     ]
@@ -62,7 +77,7 @@ def score(
 
 
 def report(
-    predictions: Path, ground_truth: Path, *, confidence: float, resamples: int, seed: int
+    predictions: Path, ground_truth: Path, *, confidence: float, resamples: int, seed: int, method: str = METHOD
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The scores of one file of predictions, as `score` returns them, and what else is to be known about them.
 
@@ -79,15 +94,13 @@ def report(
     has_lesions = bool(matched["lesion_id"].notna().all())
     groups = matched["lesion_id" if has_lesions else "image"].to_numpy(dtype=str)
     probabilities = submission.probabilities(matched)
-    scores = score(labels, probabilities, groups, confidence=confidence, resamples=resamples, seed=seed)
-    return scores, {
+    settings = {"confidence": confidence, "resamples": resamples, "seed": seed, "method": method}
+    return score(labels, probabilities, groups, **settings), {
         "images": len(matched),
         "images_by_class": {dx: int((labels == k).sum()) for k, dx in enumerate(CLASSES)},
         "lesions": len(np.unique(groups)) if has_lesions else None,
         "resampled": "lesions" if has_lesions else "images",
-        "confidence": confidence,
-        "resamples": resamples,
-        "seed": seed,
+        **settings,
     }
 
 
@@ -114,7 +127,8 @@ def as_text(scores: pd.DataFrame, about: dict[str, Any]) -> str:
     else:
         counted = f"{about['images']:,} images"
         unit = "images: the ground truth has no lesion_id, so each image counts as a lesion of its own"
-    lines = [f"{counted}; intervals from {about['resamples']:,} resamples of {unit}", *_left_out(scores, about)]
+    kind = METHOD_NAMES[about["method"]]
+    lines = [f"{counted}; {kind} intervals from {about['resamples']:,} resamples of {unit}", *_left_out(scores, about)]
 
     names = [METRIC_NAMES[_name(metric, dx)] for metric, dx in zip(scores["metric"], scores["class"], strict=True)]
     width = max(map(len, names))
@@ -156,6 +170,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=RESAMPLES, help="bootstrap resamples (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=SEED, help="of the resamples (default: %(default)s)")
     parser.add_argument("--confidence", type=float, default=CONFIDENCE, help="of the intervals (default: %(default)s)")
+    parser.add_argument("--method", choices=METHODS, default=METHOD, help="of the intervals (default: %(default)s)")
     arguments = parser.parse_args()
     if arguments.resamples < 10:
         parser.error("--resamples must be 10 or more")
@@ -169,6 +184,7 @@ def main() -> None:
         confidence=arguments.confidence,
         resamples=arguments.resamples,
         seed=arguments.seed,
+        method=arguments.method,
     )
     if arguments.out is not None:
         files.write_json(arguments.out, as_json(scores, about))

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn import metrics as reference
 
-from skinlesions import evaluate, files, paths, predictions, submission
+from skinlesions import evaluate, files, intervals, paths, predictions, submission
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.metrics import ALL_METRICS, softmax
 from tests.synthetic import synthetic_index, synthetic_predictions
@@ -95,14 +96,36 @@ def test_intervals_resample_lesions_and_not_images(sample):
     assert width[1] < width[0] / 2
 
 
-def test_the_order_of_images_does_not_matter_and_the_seed_does(sample):
+@pytest.mark.parametrize("method", intervals.METHODS)
+def test_the_order_of_images_does_not_matter_and_the_seed_does(sample, method):
     labels, probabilities, lesions, _ = sample
-    table = evaluate.score(labels, probabilities, lesions, **FEW)
+    settings = FEW | {"method": method}
+    table = evaluate.score(labels, probabilities, lesions, **settings)
     order = np.random.default_rng(0).permutation(len(labels))
-    shuffled = evaluate.score(labels[order], probabilities[order], lesions[order], **FEW)
+    shuffled = evaluate.score(labels[order], probabilities[order], lesions[order], **settings)
     pd.testing.assert_frame_equal(shuffled, table, rtol=1e-9)
-    other = evaluate.score(labels, probabilities, lesions, **(FEW | {"seed": 2}))
+    other = evaluate.score(labels, probabilities, lesions, **(settings | {"seed": 2}))
     assert (other["estimate"] == table["estimate"]).all() and (other["low"] != table["low"]).any()
+
+
+def test_bca_intervals_agree_with_scipy(sample):
+    """Of the recall of melanoma, where every lesion counts as one case: the bias-corrected interval of a mean."""
+    labels, probabilities, _, names = sample
+    settings = {"confidence": 0.9, "resamples": 4000, "seed": 1}
+    table = evaluate.score(labels, probabilities, np.array(names), **settings, method="bca")
+    hits = (probabilities.argmax(axis=1) == labels)[labels == CLASSES.index("mel")].astype(float)
+    generator = np.random.default_rng(0)
+    known = stats.bootstrap((hits,), np.mean, n_resamples=4000, confidence_level=0.9, method="BCa", rng=generator)
+    found = table.set_index(["metric", "class"]).loc[("recall", "mel")]
+    step = 1 / len(hits)
+    assert found["low"] == pytest.approx(known.confidence_interval.low, abs=step)
+    assert found["high"] == pytest.approx(known.confidence_interval.high, abs=step)
+
+    plain = evaluate.score(labels, probabilities, np.array(names), **settings)
+    assert (plain["estimate"] == table["estimate"]).all() and (plain["low"] != table["low"]).any()
+    assert not table.isna().any().any()
+    with pytest.raises(ValueError, match="unknown interval method 'exact'; known: percentile, bca"):
+        evaluate.score(labels, probabilities, np.array(names), **settings, method="exact")
 
 
 def test_a_class_without_an_image_is_left_out_and_named(folder, sample):
@@ -127,7 +150,7 @@ def test_one_class_alone_has_no_area_under_the_curve():
     scores = evaluate.score(labels, probabilities, np.arange(20), **FEW)
     assert set(scores["class"]) == {"", "mel"} and not {"macro_auc", "auc", "specificity"} & set(scores["metric"])
     about = {"images": 20, "resampled": "images", "images_by_class": dict.fromkeys(CLASSES, 0) | {"mel": 20}}
-    text = evaluate.as_text(scores, {**about, "confidence": 0.95, "resamples": 50})
+    text = evaluate.as_text(scores, {**about, "confidence": 0.95, "resamples": 50, "method": "percentile"})
     assert "undefined here and left out: macro AUC, specificity of mel, AUC of mel" in text
 
 
@@ -145,10 +168,11 @@ def test_the_command_prints_and_writes_the_same_scores(folder, sample, monkeypat
     out = folder / "out" / "scores.json"
     run(monkeypatch, folder / "predictions.csv", folder / "metadata.csv", "--out", out, "--resamples", 50, "--seed", 1)
     text = capsys.readouterr().out
-    assert text.startswith(f"{len(labels)} images of {len(set(lesions))} lesions; intervals from 50 resamples of les")
+    assert text.startswith(f"{len(labels)} images of {len(set(lesions))} lesions; percentile intervals from 50 ")
     content = files.read_json(out)
     assert content["resampled"] == "lesions" and content["lesions"] == len(set(lesions))
     assert (content["images"], content["seed"], content["confidence"]) == (len(labels), 1, 0.95)
+    assert content["method"] == "percentile"
     assert sum(content["images_by_class"].values()) == len(labels)
 
     table = evaluate.score(labels, probabilities, lesions, **FEW)
@@ -160,6 +184,22 @@ def test_the_command_prints_and_writes_the_same_scores(folder, sample, monkeypat
     assert re.search(rf"^balanced accuracy +{estimate:.4f}  {low:.4f} to {high:.4f}$", text, re.MULTILINE)
     lines = [line for line in text.splitlines()[3:] if line]
     assert len(lines) == len(evaluate.SCORES) and len({line.index(".") for line in lines}) == 1
+
+
+def test_the_command_takes_the_method_of_the_intervals(folder, sample, monkeypatch, capsys):
+    labels, probabilities, lesions, _ = sample
+    paths_given = (folder / "predictions.csv", folder / "metadata.csv")
+    out = folder / "scores.json"
+    run(monkeypatch, *paths_given, "--out", out, "--resamples", 50, "--seed", 1, "--method", "bca")
+    assert "lesions; bias-corrected and accelerated (bca) intervals from 50 resamples" in capsys.readouterr().out
+    content = files.read_json(out)
+    assert content["method"] == "bca"
+    _, _, estimate, low, high = evaluate.score(labels, probabilities, lesions, **FEW, method="bca").loc[0]
+    found = content["scores"]["balanced_accuracy"]
+    assert [found["estimate"], found["low"], found["high"]] == pytest.approx([estimate, low, high], abs=1e-5)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, *paths_given, "--method", "exact")
+    assert "invalid choice: 'exact'" in capsys.readouterr().err
 
 
 def test_without_lesions_the_output_says_what_is_resampled(folder, monkeypatch, capsys):
