@@ -1,4 +1,4 @@
-"""The comparison of models: every table of it, from their out-of-fold predictions alone.
+"""The comparison of models: which is best, on which classes, and which differences are more than chance.
 
 All models are scored on the same images and the same bootstrap resamples of lesions, so that differences are paired.
 """
@@ -9,104 +9,85 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from skinlesions import calibration, predictions
+from skinlesions import influence, predictions
 from skinlesions.classification import confusion_table
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.errors import UserError
-from skinlesions.intervals import bootstrap, holm, lesion_resamples, percentile_interval, two_sided_p_value
-from skinlesions.metrics import METRIC_NAMES, METRICS, softmax, summary
+from skinlesions.intervals import bootstrap, holm, interval
+from skinlesions.metrics import ALL_METRICS, CLASS_METRICS, METRIC_NAMES, summary
 from skinlesions.original import CLAIMS
-
-# The mean over its members of their temperature-calibrated probabilities; made of two models or more.
-ENSEMBLE = "ensemble"
-
-# Names the members of the ensemble, if they are all models.
-ALL = "all"
+from skinlesions.paired import Paired
 
 # What a classifier scores that calls every image a nevus: the floor under every accuracy on these data.
 ALWAYS_NV = "always_nv"
 
-INTERVAL_METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "weighted_f1", "macro_auc")
-PROBABILITY_METRICS = ("macro_auc", "nll", "brier", "ece")
+INTERVAL_METRICS = (
+    "balanced_accuracy",
+    "accuracy",
+    "macro_f1",
+    "weighted_f1",
+    "macro_auc",
+    "macro_average_precision",
+)
+PROBABILITY_METRICS = ("macro_auc", "macro_average_precision", "nll", "brier", "ece")
 CALIBRATION_METRICS = ("nll", "brier", "ece")
 
 # What the table says of a model beside its scores.
 DESCRIBED = ("training", "initialisation")
 
-# Numbers of a chunk of resamples that are in memory at a time, 8 bytes each.
-CHUNK_NUMBERS = 10_000_000
-
-# Columns of the test rows that must be the same for every model.
-SHARED_COLUMNS = ("image_id", "lesion_id", "group", "dx", "fold")
-
 
 def tables(
-    models: dict[str, pd.DataFrame],
-    *,
-    confidence: float,
-    resamples: int,
-    seed: int,
-    test_resamples: int | None = None,
-    ensemble: Sequence[str] | str = ALL,
-    descriptions: dict[str, dict[str, object]] | None = None,
+    truth: pd.DataFrame,
+    probabilities: dict[str, np.ndarray],
+    weights: np.ndarray,
+    paired: Paired,
+    descriptions: dict[str, dict[str, object]],
 ) -> dict[str, pd.DataFrame]:
-    """Everything that notebook 04 tabulates.
+    """What is tabulated of the models side by side.
 
     - comparison: one row per model with how it was trained and from which weights, best balanced accuracy first, the
       always-nv reference last.
     - differences: balanced accuracy of `model` less that of `other` for every pair, the better one first, with the
       bootstrap p-value, that adjusted for the number of pairs (Holm), and whether the two models' intervals overlap.
-    - recalls: per model and class. confusion: per model, true and predicted class. folds: per model and test fold.
-    - calibration: per model, as trained and after temperature scaling. temperatures: per model and fold.
+    - classes: per model and class, against the rest: the metrics of CLASS_METRICS with intervals.
+    - confusion: per model, true and predicted class. folds: per model and test fold.
     - claims: the original's figures beside those of the model of the same name.
 
     Args:
-        models: the predictions of every model by its name, as skinlesions.predictions.read returns them.
-        confidence: of every interval, such as 0.95.
-        resamples: how many bootstrap resamples of the lesions.
-        test_resamples: how many for the differences, whose p-values, times the number of pairs, need more; None: as
-            many as `resamples`.
-        seed: of the resampling.
-        ensemble: the names of its members, or ALL.
-        descriptions: by model, what the table says of it beside its scores: the keys DESCRIBED.
+        truth: image_id, lesion_id, group, dx and fold of the test images, from skinlesions.ensembles.shared_rows.
+        probabilities: by model, float64 [N, 7], rows as in `truth`; the greatest is the answer.
+        weights: how often each image is drawn in each resample, [R, N].
+        paired: the balanced accuracies of the same models on resamples of their own, as many as p-values need.
+        descriptions: by model, the keys DESCRIBED, where known.
 
     Raises:
-        UserError: there is no model, a name is reserved, the ensemble has a member that is not a model, or the models
-            were not tested on the same images and folds.
+        UserError: a model is called ALWAYS_NV.
     """
-    truth = _shared_test_rows(models)
-    members = sorted(models) if ensemble == ALL else list(ensemble)
-    if unknown := [name for name in members if name not in models]:
-        raise UserError(f"the ensemble has the member {unknown[0]!r}, which is not among {', '.join(models)}")
-    labels = predictions.labels(truth)
-    temperatures = {name: calibration.fold_temperatures(table) for name, table in models.items()}
-    calibrated = {name: calibration.calibrated_probabilities(models[name], temperatures[name]) for name in models}
-    raw = {name: softmax(predictions.logits(predictions.select(table, "test"))) for name, table in models.items()}
-    if len(members) > 1:
-        raw[ENSEMBLE] = calibrated[ENSEMBLE] = np.mean([calibrated[name] for name in sorted(members)], axis=0)
+    if ALWAYS_NV in probabilities:
+        raise UserError(f"a model cannot be called {ALWAYS_NV!r}: the comparison adds a row of that name")
+    labels, groups = predictions.labels(truth), truth["group"].to_numpy()
     reference = np.tile(np.eye(len(CLASSES))[CLASSES.index("nv")], (len(labels), 1))
-    scored = raw | {ALWAYS_NV: reference}
-
-    weights = lesion_resamples(truth["group"].to_numpy(), labels, resamples, seed)
-    estimates = {name: summary(labels, scored[name]) for name in scored}
-    draws = {name: bootstrap(labels, scored[name], weights) for name in scored}
-    intervals = {
-        name: {metric: percentile_interval(draws[name][metric], confidence) for metric in METRICS} for name in scored
-    }
-    tested = lesion_resamples(truth["group"].to_numpy(), labels, test_resamples or resamples, seed)
-    more = balanced_accuracies(labels, {name: raw[name].argmax(axis=1) for name in raw}, tested)
-    ranked = sorted(raw, key=lambda name: (-round(estimates[name]["balanced_accuracy"], 10), name))
+    estimates, intervals = {}, {}
+    for name, own in (probabilities | {ALWAYS_NV: reference}).items():
+        estimates[name] = summary(labels, own, by_class=True)
+        draws = bootstrap(labels, own, weights, by_class=True)
+        # Only the bias-corrected intervals read the jackknife.
+        jackknife = influence.jackknife(labels, own, groups) if paired.method == "bca" else {}
+        intervals[name] = {
+            metric: interval(
+                draws[metric], estimates[name][metric], jackknife.get(metric), paired.confidence, paired.method
+            )
+            for metric in ALL_METRICS
+        }
+    ranked = sorted(probabilities, key=lambda name: (-round(estimates[name]["balanced_accuracy"], 10), name))
     return {
-        "comparison": _comparison([*ranked, ALWAYS_NV], descriptions or {}, len(members), estimates, intervals),
-        "differences": _differences(ranked, estimates, more, intervals, confidence),
-        "recalls": _recalls(ranked, estimates, intervals, truth),
-        "confusion": _confusion(ranked, raw, labels),
-        "folds": _folds(ranked, raw, labels, truth["fold"].to_numpy()),
-        "calibration": _calibration(ranked, estimates, calibrated, labels),
-        "temperatures": pd.DataFrame(
-            [(name, fold, temperatures[name][fold]) for name in sorted(models) for fold in sorted(temperatures[name])],
-            columns=["model", "fold", "temperature"],
+        "comparison": _comparison([*ranked, ALWAYS_NV], descriptions, estimates, intervals),
+        "differences": _differences(ranked, paired, intervals),
+        "classes": _classes(ranked, estimates, intervals, truth),
+        "confusion": pd.concat(
+            [confusion_table(name, labels, probabilities[name].argmax(axis=1)) for name in ranked], ignore_index=True
         ),
+        "folds": _folds(ranked, probabilities, labels, truth["fold"].to_numpy()),
         "claims": _claims(estimates, intervals),
     }
 
@@ -138,59 +119,14 @@ def readable(table: pd.DataFrame, metrics: Sequence[str], digits: int = 3) -> pd
     return pd.DataFrame(rows, index=table.index)
 
 
-def _shared_test_rows(models: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The test rows without their logits, once it is sure that all models have the same."""
-    if not models:
-        raise UserError("there are no predictions to compare; name at least one model")
-    for name in (ENSEMBLE, ALWAYS_NV):
-        if name in models:
-            raise UserError(f"a model cannot be called {name!r}: the comparison adds a row of that name")
-    first, *others = models
-    shared = predictions.select(models[first], "test")[list(SHARED_COLUMNS)]
-    for name in others:
-        own = predictions.select(models[name], "test")[list(SHARED_COLUMNS)]
-        if len(own) != len(shared):
-            raise UserError(f"{name} has {len(own)} test images, {first} has {len(shared)}; train both on one split")
-        differs = (own != shared).to_numpy()
-        if differs.any():
-            row, column = np.argwhere(differs)[0]
-            raise UserError(
-                f"{name} and {first} differ in {SHARED_COLUMNS[column]} at test row {row + 1}: "
-                f"{own.iloc[row, column]!r} and {shared.iloc[row, column]!r}; train both on one split"
-            )
-    return shared
-
-
-def balanced_accuracies(
-    labels: np.ndarray, predicted: dict[str, np.ndarray], weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    """The balanced accuracy of every model on each resample, float64 [R]: all models and classes in one product.
-
-    Args:
-        labels: int [N].
-        predicted: by model, the class it answers, int [N].
-        weights: how often each image is drawn, [R, N].
-    """
-    truth = np.eye(len(CLASSES))[labels]
-    present = truth.any(axis=0)
-    right = [truth * (answers == labels)[:, None] for answers in predicted.values()]
-    columns = np.concatenate([truth, *right], axis=1)
-    parts = np.array_split(weights, max(1, weights.size // CHUNK_NUMBERS))
-    sums = np.concatenate([part.astype(np.float64) @ columns for part in parts])
-    drawn, *right = np.split(sums, len(predicted) + 1, axis=1)
-    recalls = (part[:, present] / drawn[:, present] for part in right)
-    return {name: recall.mean(axis=1) for name, recall in zip(predicted, recalls, strict=True)}
-
-
 def _comparison(
-    names: list[str], descriptions: dict[str, dict[str, object]], members: int, estimates: dict, intervals: dict
+    names: list[str], descriptions: dict[str, dict[str, object]], estimates: dict, intervals: dict
 ) -> pd.DataFrame:
     """One row per model: every overall metric, those of INTERVAL_METRICS with their interval."""
-    own = {ENSEMBLE: {"training": f"mean of {members} models"}}
     rows = []
     for name in names:
-        known = descriptions.get(name, own.get(name, {}))
-        row: dict[str, str | float] = {"model": name, **{key: known.get(key, "–") for key in DESCRIBED}}
+        known = descriptions.get(name, {})
+        row: dict[str, object] = {"model": name, **{key: known.get(key, "–") for key in DESCRIBED}}
         for metric in (*INTERVAL_METRICS, *CALIBRATION_METRICS):
             # A classifier that always gives one answer has no probabilities to score.
             defined = name != ALWAYS_NV or metric not in PROBABILITY_METRICS
@@ -202,48 +138,34 @@ def _comparison(
     return pd.DataFrame(rows)
 
 
-def _differences(
-    ranked: list[str], estimates: dict, draws: dict[str, np.ndarray], intervals: dict, confidence: float
-) -> pd.DataFrame:
+def _differences(ranked: list[str], paired: Paired, intervals: dict) -> pd.DataFrame:
     """Paired differences of balanced accuracy between all pairs of models."""
     metric = "balanced_accuracy"
     rows = []
     for better, other in combinations(ranked, 2):
-        differences = draws[better] - draws[other]
-        low, high = percentile_interval(differences, confidence)
         (better_low, better_high), (other_low, other_high) = intervals[better][metric], intervals[other][metric]
+        overlap = "yes" if better_low <= other_high and other_low <= better_high else "no"
         rows.append(
-            {
-                "model": better,
-                "other": other,
-                "difference": estimates[better][metric] - estimates[other][metric],
-                "low": low,
-                "high": high,
-                "p_value": two_sided_p_value(differences),
-                "intervals_overlap": "yes" if better_low <= other_high and other_low <= better_high else "no",
-            }
+            {"model": better, "other": other} | paired.difference(better, other) | {"intervals_overlap": overlap}
         )
     columns = ["model", "other", "difference", "low", "high", "p_value", "p_holm", "intervals_overlap"]
     table = pd.DataFrame(rows, columns=[name for name in columns if name != "p_holm"])
     return table.assign(p_holm=holm(table["p_value"].to_numpy(dtype=np.float64)))[columns]
 
 
-def _recalls(ranked: list[str], estimates: dict, intervals: dict, truth: pd.DataFrame) -> pd.DataFrame:
-    """The recall of every class by every model, with the images and lesions that it rests on."""
+def _classes(ranked: list[str], estimates: dict, intervals: dict, truth: pd.DataFrame) -> pd.DataFrame:
+    """Every class against the rest by every model, with the images and lesions that it rests on."""
     images = truth["dx"].value_counts()
     lesions = truth.groupby("dx")["lesion_id"].nunique()
-    rows = [
-        (name, dx, images.get(dx, 0), lesions.get(dx, 0), estimates[name][metric], *intervals[name][metric])
-        for name in ranked
-        for dx, metric in ((dx, f"recall_{dx}") for dx in CLASSES)
-    ]
-    return pd.DataFrame(rows, columns=["model", "dx", "images", "lesions", "recall", "low", "high"])
-
-
-def _confusion(ranked: list[str], probabilities: dict[str, np.ndarray], labels: np.ndarray) -> pd.DataFrame:
-    """The confusion matrices in long form; share is of the images of the true class."""
-    parts = [confusion_table(name, labels, probabilities[name].argmax(axis=1)) for name in ranked]
-    return pd.concat(parts, ignore_index=True)
+    rows = []
+    for name in ranked:
+        for dx in CLASSES:
+            row = {"model": name, "dx": dx, "images": images.get(dx, 0), "lesions": lesions.get(dx, 0)}
+            for metric in CLASS_METRICS:
+                low, high = intervals[name][f"{metric}_{dx}"]
+                row |= {metric: estimates[name][f"{metric}_{dx}"], f"{metric}_low": low, f"{metric}_high": high}
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _folds(
@@ -263,26 +185,11 @@ def _folds(
     return pd.DataFrame(rows, columns=["model", "fold", "images", "balanced_accuracy"])
 
 
-def _calibration(
-    ranked: list[str], estimates: dict, calibrated: dict[str, np.ndarray], labels: np.ndarray
-) -> pd.DataFrame:
-    """The calibration of every model as trained and after temperature scaling; the ensemble averages scaled models."""
-    rows = []
-    for name in ranked:
-        scaled = summary(labels, calibrated[name])
-        before = estimates[name] if name != ENSEMBLE else dict.fromkeys(CALIBRATION_METRICS, np.nan)
-        row: dict[str, str | float] = {"model": name}
-        for metric in CALIBRATION_METRICS:
-            row |= {metric: before[metric], f"{metric}_scaled": scaled[metric]}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def _claims(estimates: dict, intervals: dict) -> pd.DataFrame:
     """The original's figures beside ours."""
     rows = []
     for claim in CLAIMS:
-        ours = estimates.get(claim.model, dict.fromkeys(METRICS, np.nan))
+        ours = estimates.get(claim.model, dict.fromkeys(ALL_METRICS, np.nan))
         low, high = intervals.get(claim.model, {}).get("balanced_accuracy", (np.nan, np.nan))
         rows.append(
             {

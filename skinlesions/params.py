@@ -220,9 +220,11 @@ class Compare(Block):
     """Notebook 04."""
 
     confidence: float = Field(gt=0, lt=1)
+    interval_method: Literal["percentile", "bca"]
     resamples: int = Field(ge=10)
     test_resamples: int = Field(ge=10)
     seed: Seed
+    calibrated_by: Literal["as_trained", "temperature", "vector", "prior_corrected", "prior_corrected_temperature"]
     ensemble: Literal["all"] | list[Name]
 
 

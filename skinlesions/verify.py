@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinlesions import comparison, files, params, paths, predictions
-from skinlesions.errors import UserError, run_main
+from skinlesions import assessment, comparison, files, params, paths
+from skinlesions.errors import run_main
 
 RELATIVE_TOLERANCE = 1e-5
 # For numbers that are zero but for rounding.
@@ -26,21 +26,9 @@ def expected(reports: Path, parameters: params.Compare) -> tuple[dict[str, pd.Da
     """The tables and the metrics that follow from the predictions under `reports`.
 
     Raises:
-        UserError: there are no predictions or descriptions of the models, or one of the files breaks the format.
+        UserError: there are no predictions, or a file beside them is absent or breaks the format.
     """
-    folder = reports / "predictions"
-    models = {path.name.removesuffix(".csv.gz"): predictions.read(path) for path in sorted(folder.glob("*.csv.gz"))}
-    if not models:
-        raise UserError(
-            f"{paths.relative(folder)} has no MODEL.csv.gz. Run `make report`, or restore reports/ from Git."
-        )
-    try:
-        descriptions = files.read_json(folder / "models.json")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{paths.relative(folder)}/models.json cannot be read ({error}). Restore reports/ from Git."
-        ) from None
-    tables = comparison.tables(models, descriptions=descriptions, **parameters.model_dump())
+    tables = assessment.tables(assessment.of_report(reports), **parameters.model_dump())
     return tables, comparison.metrics(tables)
 
 

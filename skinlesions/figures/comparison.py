@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from skinlesions.comparison import ALWAYS_NV
 from skinlesions.dataset.schema import CLASSES
+from skinlesions.ensembles import REFERENCE, WAY_NAMES
 from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
 from skinlesions.metrics import METRIC_NAMES
 
@@ -146,18 +147,18 @@ def differences(differences: pd.DataFrame, alpha: float) -> Figure:
     return figure
 
 
-def recalls(recalls: pd.DataFrame) -> Figure:
+def recalls(classes: pd.DataFrame) -> Figure:
     """The recall of every class by every model, with intervals: a panel per class, a row per model.
 
     Args:
-        recalls: comparison.tables()["recalls"].
+        classes: comparison.tables()["classes"].
     """
-    models = list(dict.fromkeys(recalls["model"]))
+    models = list(dict.fromkeys(classes["model"]))
     positions = -np.arange(len(models))
     figure, panels = plt.subplots(1, len(CLASSES), figsize=(12, 1.8 + 0.34 * len(models)), sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, CLASSES, strict=True):
-        own = recalls[recalls["dx"] == name].set_index("model").loc[models]
-        reach = np.stack([own["recall"] - own["low"], own["high"] - own["recall"]]).clip(0)
+        own = classes[classes["dx"] == name].set_index("model").loc[models]
+        reach = _whiskers(own, "recall")
         axes.errorbar(own["recall"], positions, xerr=reach, fmt="o", color=CLASS_COLORS[name], ms=4, lw=1.5)
         axes.set_title(f"{name}\n{own['images'].iloc[0]:,} images", fontsize=10)
         axes.set_xlim(-0.04, 1.04)
@@ -168,6 +169,57 @@ def recalls(recalls: pd.DataFrame) -> Figure:
     panels[0, 0].set_yticks(positions, [display_name(name) for name in models])
     panels[0, 0].set_ylim(positions[-1] - 0.6, 0.6)
     figure.supxlabel("recall", fontsize=10)
+    return figure
+
+
+def ensembles(table: pd.DataFrame) -> Figure:
+    """What every way to make an ensemble gains over the mean of its members, in points, with intervals.
+
+    Args:
+        table: ensembles.compare(...).
+    """
+    others = table[table["way"] != REFERENCE]
+    figure, axes = plt.subplots(figsize=(8.5, 1.5 + 0.42 * len(others)))
+    positions = -np.arange(len(others))
+    gain = 100 * others[["difference", "difference_low", "difference_high"]]
+    axes.axvline(0, color=CONTRAST, lw=1, ls="--")
+    axes.errorbar(gain["difference"], positions, _whiskers(gain, "difference"), fmt="none", ecolor=ACCENT, lw=2)
+    axes.plot(gain["difference"], positions, "o", color=ACCENT, ms=6)
+    for position, row in zip(positions, others.itertuples(), strict=True):
+        text = f"{row.balanced_accuracy:.3f} ({row.balanced_accuracy_low:.3f}–{row.balanced_accuracy_high:.3f})"
+        axes.text(1.02, position, text, va="center", transform=axes.get_yaxis_transform())
+    axes.set_yticks(positions, [WAY_NAMES[way] for way in others["way"]])
+    axes.set_ylim(positions[-1] - 0.6, 0.6)
+    axes.set_xlabel(f"points of balanced accuracy more than the {WAY_NAMES[REFERENCE]}")
+    return figure
+
+
+def transfer(table: pd.DataFrame) -> Figure:
+    """Pairs of models that differ in one thing: both scores with intervals, joined, a row per pair.
+
+    Args:
+        table: transfer.table(...); without a pair the figure says so.
+    """
+    if table.empty:
+        figure, axes = plt.subplots(figsize=(5, 1))
+        axes.text(0.5, 0.5, "no pair of models to compare", ha="center", va="center", transform=axes.transAxes)
+        axes.axis("off")
+        return figure
+    figure, axes = plt.subplots(figsize=(8.5, 1.7 + 0.62 * len(table)))
+    positions = -np.arange(len(table), dtype=float)
+    axes.hlines(positions, table["other_score"], table["score"], color="#D0D0D0", lw=4)
+    for score, prefix, marker, color in (("other_score", "other", "s", CONTRAST), ("score", "score", "o", ACCENT)):
+        reach = np.stack([table[score] - table[f"{prefix}_low"], table[f"{prefix}_high"] - table[score]]).clip(0)
+        axes.errorbar(table[score], positions, xerr=reach, fmt=marker, color=color, ms=7, lw=2)
+    for position, row in zip(positions, table.itertuples(), strict=True):
+        text = f"{100 * row.difference:+.1f} points ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
+        axes.text(1.02, position, text, va="center", transform=axes.get_yaxis_transform())
+        for value, name in ((row.other_score, row.other), (row.score, row.model)):
+            axes.text(value, position + 0.2, name, ha="center", va="bottom", fontsize=8)
+    axes.set_yticks(positions, [f"{row.question}\n({row.shared})" for row in table.itertuples()], fontsize=9)
+    axes.set_ylim(positions[-1] - 0.6, 0.8)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("balanced accuracy")
     return figure
 
 

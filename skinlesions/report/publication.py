@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from skinlesions import files, notebook, paths, predictions
+from skinlesions import assessment, balancing, files, notebook, paths, predictions
 from skinlesions.errors import UserError
 from skinlesions.params import Params
 from skinlesions.report import provenance, site
@@ -44,7 +44,6 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
     record = provenance.collect(data, parameters)
     is_sample = record["data"]["source"] == "sample"
     notice = record["data"]["note"] or ("Synthetic sample: the numbers mean nothing." if is_sample else "")
-    descriptions = {}
     metrics = {"compare": files.read_json(_existing(data / "compare" / "metrics.json")), "train": {}}
     documents: list[tuple[Chapter, NotebookNode]] = []
 
@@ -59,13 +58,16 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
                 if path.suffix in suffixes:
                     files.write_bytes(target / kind / chapter.folder / path.name, path.read_bytes())
     for model in models:
-        folder = data / "train" / model
-        predictions.write(target / "predictions" / f"{model}.csv.gz", predictions.read(folder / "predictions.csv"))
-        metrics["train"][model] = files.read_json(_existing(folder / "metrics.json"))
-        descriptions[model] = files.read_json(_existing(folder / "model.json"))
+        metrics["train"][model] = files.read_json(_existing(data / "train" / model / "metrics.json"))
+    # What the tables of the comparison need beside the predictions.
+    study = assessment.of_run(data, models)
+    for model, table in study.models.items():
+        predictions.write(target / "predictions" / f"{model}.csv.gz", table)
+    files.write_json(target / "predictions" / assessment.DESCRIPTIONS, study.descriptions)
+    balancing.write(target / "predictions" / assessment.PLAN, study.plan)
+    files.write_csv(target / "predictions" / assessment.METADATA, study.metadata)
     for path in sorted((data / "external" / "predictions").glob("*.csv")):
         files.write_bytes(target / "predictions" / "external" / path.name, path.read_bytes())
-    files.write_json(target / "predictions" / "models.json", descriptions)
     files.write_json(target / "metrics.json", metrics)
     files.write_json(target / "provenance.json", record)
     site.write(target, documents, parameters, record, notice)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from skinlesions.comparison import ALWAYS_NV, DESCRIBED, ENSEMBLE
+from skinlesions.comparison import ALWAYS_NV, DESCRIBED
+from skinlesions.ensembles import ENSEMBLE, STACKED
 from skinlesions.errors import UserError
 from skinlesions.figures.comparison import display_name
 from skinlesions.paths import relative
@@ -12,7 +13,7 @@ from skinlesions.paths import relative
 # The figure and tables of notebook 04 on which the report opens.
 FIGURE = "forest"
 COMPARISON = "comparison.csv"
-RECALLS = "recalls.csv"
+CLASSES = "classes.csv"
 
 _METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "macro_auc": "Macro AUC"}
 _SHORT = {"frozen features": "frozen", "ImageNet": "ImageNet", "random": "random weights"}
@@ -47,7 +48,7 @@ def headline(folder: Path, confidence: float) -> pd.DataFrame:
     """
     balanced = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high")
     comparison = read(folder, COMPARISON, ("model", *DESCRIBED, *balanced, *_METRICS))
-    recalls = read(folder, RECALLS, ("model", "dx", "recall"))
+    recalls = read(folder, CLASSES, ("model", "dx", "recall"))
     melanoma = recalls[recalls["dx"] == "mel"].set_index("model")["recall"].to_dict() | {ALWAYS_NV: 0.0}
     return pd.DataFrame(
         {
@@ -69,7 +70,7 @@ def headline(folder: Path, confidence: float) -> pd.DataFrame:
 def best(folder: Path) -> str:
     """The single model with the best balanced accuracy."""
     comparison = read(folder, COMPARISON, ("model", "balanced_accuracy"))
-    single = comparison[~comparison["model"].isin([ENSEMBLE, ALWAYS_NV])]
+    single = comparison[~comparison["model"].isin([ENSEMBLE, STACKED, ALWAYS_NV])]
     return str(single.sort_values("balanced_accuracy", ascending=False, kind="stable")["model"].iloc[0])
 
 

@@ -1,0 +1,235 @@
+"""Every table of notebook 04, from the models' out-of-fold predictions and the images' metadata alone.
+
+The notebook reads them from data/, `make verify` from reports/; both call `tables`, and that is why what is published
+can be checked without images, weights or a GPU.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skinlesions import (
+    balancing,
+    calibration,
+    comparison,
+    decision,
+    ensembles,
+    files,
+    intervals,
+    paired,
+    paths,
+    predictions,
+    selective,
+    subgroups,
+    transfer,
+)
+from skinlesions.ensembles import ENSEMBLE, STACKED
+from skinlesions.errors import UserError
+from skinlesions.metrics import softmax
+
+# What is published beside the predictions.
+DESCRIPTIONS = "models.json"
+PLAN = "plan.json"
+METADATA = "metadata.csv"
+
+MAKE, RESTORE = "`dvc repro` makes it.", "Restore reports/ from Git."
+
+
+@dataclass(frozen=True)
+class Study:
+    """What was predicted, by what, of whom.
+
+    Attributes:
+        models: the predictions of every model by its name, as skinlesions.predictions.read returns them.
+        descriptions: by model, the keys of skinlesions.models.networks.Description.
+        plan: what was done against the imbalance when they were trained.
+        metadata: of the images, as skinlesions.subgroups.read_metadata returns it.
+    """
+
+    models: dict[str, pd.DataFrame]
+    descriptions: dict[str, dict[str, Any]]
+    plan: balancing.Plan
+    metadata: pd.DataFrame
+
+
+def of_run(data: Path, models: Iterable[str]) -> Study:
+    """What the stages before the comparison left in the folder `data`, of the given models.
+
+    Raises:
+        UserError: the predictions of a model break the format.
+    """
+    names = list(models)
+    return Study(
+        models={name: predictions.read(data / "train" / name / "predictions.csv") for name in names},
+        descriptions={name: _readable(data / "train" / name / "model.json", files.read_json, MAKE) for name in names},
+        plan=_readable(data / "balance" / "plan.json", balancing.read, MAKE),
+        metadata=subgroups.metadata_table(_readable(data / "prepared" / "index.csv", _read_index, MAKE)),
+    )
+
+
+def of_report(reports: Path) -> Study:
+    """What a published report has.
+
+    Raises:
+        UserError: there are no predictions, or a file beside them is absent or breaks the format.
+    """
+    folder = reports / "predictions"
+    found = {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
+    if not found:
+        raise UserError(
+            f"{paths.relative(folder)} has no MODEL.csv.gz. Run `make report`, or restore reports/ from Git."
+        )
+    return Study(
+        models={name: predictions.read(path) for name, path in found.items()},
+        descriptions=_readable(folder / DESCRIPTIONS, files.read_json, RESTORE),
+        plan=_readable(folder / PLAN, balancing.read, RESTORE),
+        metadata=subgroups.read_metadata(folder / METADATA),
+    )
+
+
+def tables(
+    study: Study,
+    *,
+    confidence: float,
+    interval_method: str,
+    resamples: int,
+    test_resamples: int,
+    seed: int,
+    ensemble: Sequence[str] | str,
+    calibrated_by: str,
+) -> dict[str, pd.DataFrame]:
+    """Every table by its name; what each holds is said where it is made.
+
+    - comparison, differences, classes, confusion, folds, claims: skinlesions.comparison.tables, with a row for the mean
+      of the ensemble's temperature-scaled members, and one for their stacking.
+    - transfer: skinlesions.transfer.table. ensembles, ensemble_weights, ensemble_spreads: skinlesions.ensembles.
+    - calibration, class_calibration, reliability: skinlesions.calibration.tables. temperatures: per model and fold.
+    - discrimination, operating_points, curves: skinlesions.decision.tables.
+    - groups, group_scores, group_differences, nevi: skinlesions.subgroups.tables, of `leading`'s last.
+    - coverage_curves, coverage_areas, coverage_classes: skinlesions.selective.tables, of the same.
+
+    Args:
+        study: what was predicted.
+        confidence: of every interval, such as 0.95.
+        interval_method: of the scores and their differences, one of intervals.METHODS; bands of curves, groups and
+            calibration errors are percentile ones.
+        resamples: how many bootstrap resamples of the lesions, the same for every model and statistic.
+        test_resamples: how many for the differences, whose p-values, times the number of pairs, need more.
+        seed: of the resampling.
+        ensemble: the names of its members, or ensembles.ALL.
+        calibrated_by: which of calibration.WAYS makes the probabilities of decisions, groups and selection.
+
+    Raises:
+        UserError: there is no model, one has a reserved name, the ensemble has a member that is not a model, or the
+            models were not tested on the same images and folds.
+    """
+    models = study.models
+    _check(models)
+    members = ensembles.members(ensemble, models)
+    truth = ensembles.shared_rows(models, "test")
+    labels, groups = predictions.labels(truth), truth["group"].to_numpy()
+    weights = intervals.lesion_resamples(groups, labels, resamples, seed)
+
+    answering = {name: softmax(predictions.logits(predictions.select(table, "test"))) for name, table in models.items()}
+    scaled = {
+        name: {way: calibration.probabilities(table, "test", way, study.plan) for way in calibration.WAYS}
+        for name, table in models.items()
+    }
+    descriptions = dict(study.descriptions)
+    together: dict[str, pd.DataFrame] = {}
+    if len(members) > 1:
+        built = ensembles.build({name: models[name] for name in members}, study.plan)
+        scaled[ENSEMBLE] = {way: np.mean([scaled[name][way] for name in members], axis=0) for way in calibration.WAYS}
+        answering |= {ENSEMBLE: scaled[ENSEMBLE]["temperature"]}
+        answering |= {STACKED: built.probabilities["stacked_rebalanced"]}
+        descriptions[ENSEMBLE] = {"training": f"mean of {len(members)} models"}
+        descriptions[STACKED] = {"training": f"stacked on {len(members)} models"}
+        together["ensembles"] = ensembles.compare(built, weights, confidence=confidence, method=interval_method)
+        together |= {"ensemble_weights": built.weights, "ensemble_spreads": built.spreads}
+
+    answers = {name: own.argmax(axis=1) for name, own in answering.items()}
+    tested = intervals.lesion_resamples(groups, labels, test_resamples, seed)
+    scores = paired.compare(labels, answers, groups, tested, confidence, interval_method)
+    del tested
+    compared = comparison.tables(truth, answering, weights, scores, descriptions)
+    shown = leading(compared["comparison"])
+
+    parts = {name: _parts(table, calibrated_by, study.plan) for name, table in models.items()}
+    if len(members) > 1:
+        of_members = zip(*(parts[name] for name in members), strict=True)
+        parts[ENSEMBLE] = tuple(decision.mean_part(own) for own in of_members)
+    test, val = parts[shown[-1]]
+    chosen = subgroups.scored(test, val, truth["image_id"], study.metadata)
+    by_group = subgroups.tables(chosen, weights, confidence)
+    voices = members if shown[-1] == ENSEMBLE else shown
+    certainty = selective.certainties(np.stack([parts[name][0].probabilities for name in voices]))
+    selected = selective.tables(labels, test.probabilities, certainty, weights, confidence)
+    return (
+        compared
+        | together
+        | {
+            "transfer": transfer.table(study.descriptions, scores),
+            "temperatures": _temperatures(models),
+            "groups": by_group["groups"],
+            "group_scores": by_group["scores"],
+            "group_differences": by_group["differences"],
+            "nevi": by_group["nevi"],
+        }
+        | calibration.tables(labels, scaled, weights, confidence, shown)
+        | decision.tables(parts, weights, confidence, shown)
+        | {f"coverage_{name}": table for name, table in selected.items()}
+    )
+
+
+def leading(comparison_table: pd.DataFrame) -> list[str]:
+    """Whose curves are drawn: the best single model, and after it the ensemble where there is one.
+
+    Args:
+        comparison_table: `tables(...)["comparison"]`, best model first.
+    """
+    names = comparison_table["model"].tolist()
+    single = next(name for name in names if name not in (ENSEMBLE, STACKED, comparison.ALWAYS_NV))
+    return [single, ENSEMBLE] if ENSEMBLE in names else [single]
+
+
+def _check(models: dict[str, pd.DataFrame]) -> None:
+    """Refuse no models, and names that the tables add rows of."""
+    if not models:
+        raise UserError("there are no predictions to compare; name at least one model")
+    for name in (ENSEMBLE, STACKED, comparison.ALWAYS_NV):
+        if name in models:
+            raise UserError(f"a model cannot be called {name!r}: the comparison adds a row of that name")
+
+
+def _parts(table: pd.DataFrame, way: str, plan: balancing.Plan) -> tuple[decision.Part, decision.Part]:
+    """The test and the validation images of one model, calibrated."""
+    return tuple(
+        decision.part(table, split, calibration.probabilities(table, split, way, plan)) for split in predictions.SPLITS
+    )
+
+
+def _temperatures(models: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The temperature of every fold's network."""
+    rows = [
+        (name, fold, value)
+        for name in sorted(models)
+        for fold, value in sorted(calibration.fold_temperatures(models[name]).items())
+    ]
+    return pd.DataFrame(rows, columns=["model", "fold", "temperature"])
+
+
+def _read_index(path: Path) -> pd.DataFrame:
+    """The index of the prepared images; an unknown age is NaN."""
+    return pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values={"age": [""]})
+
+
+def _readable(path: Path, read: Callable[[Path], Any], remedy: str) -> Any:
+    """What `read` makes of `path`."""
+    try:
+        return read(path)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{paths.relative(path)} cannot be read ({error!r}). {remedy}") from None
