@@ -102,21 +102,24 @@ def metrics(results: dict[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
 
 
 def readable(table: pd.DataFrame, metrics: Sequence[str], digits: int = 3) -> pd.DataFrame:
-    """Some `metrics` of `table` as text: "estimate (low–high)" where there is an interval, "–" where undefined."""
+    """Some `metrics` of `table` as text, as `with_interval` writes them, under the names that readers know."""
+    return pd.DataFrame({METRIC_NAMES[metric]: with_interval(table, metric, digits) for metric in metrics})
 
-    def text(row: dict[str, float], metric: str) -> str:
-        if np.isnan(row[metric]):
+
+def with_interval(table: pd.DataFrame, metric: str, digits: int = 3) -> pd.Series:
+    """The column `metric` as text: "estimate (low–high)" where `table` has an interval of it, "–" where undefined."""
+
+    names = [name for name in (metric, f"{metric}_low", f"{metric}_high") if name in table]
+
+    def text(values: Sequence[float]) -> str:
+        if np.isnan(values[0]):
             return "–"
-        numbers = [f"{row[name]:.{digits}f}" for name in (metric, f"{metric}_low", f"{metric}_high") if name in row]
+        estimate, *ends = [f"{value:.{digits}f}" for value in values]
         # Unbreakable: an interval is read in one piece.
-        return (
-            numbers[0]
-            if len(numbers) == 1
-            else f"{numbers[0]}\N{NO-BREAK SPACE}({numbers[1]}\N{WORD JOINER}–\N{WORD JOINER}{numbers[2]})"
-        )
+        interval_text = "\N{WORD JOINER}–\N{WORD JOINER}".join(ends)
+        return f"{estimate}\N{NO-BREAK SPACE}({interval_text})" if ends else estimate
 
-    rows = [{METRIC_NAMES[metric]: text(row, metric) for metric in metrics} for row in table.to_dict("records")]
-    return pd.DataFrame(rows, index=table.index)
+    return pd.Series([text(row) for row in table[names].to_numpy()], index=table.index, dtype=object)
 
 
 def _comparison(

@@ -323,6 +323,39 @@ def compare(
     return table.sort_values([paired.METRIC, "way"], ascending=[False, True], ignore_index=True)
 
 
+def in_words(table: pd.DataFrame | None, confidence: float) -> str:
+    """What `compare` shows, as Markdown; right whatever the numbers are.
+
+    Args:
+        table: from `compare`; None: there is no ensemble.
+        confidence: of its intervals.
+    """
+    if table is None:
+        return "There is one model, and so no ensemble."
+    ways = table.set_index("way")
+    best, reference = ways.index[0], ways.loc[REFERENCE]
+    parts = [
+        f"The best balanced accuracy is that of **{WAY_NAMES[best]}**, {ways.loc[best, paired.METRIC]:.3f}; the "
+        f"{WAY_NAMES[REFERENCE]} has {reference[paired.METRIC]:.3f}."
+    ]
+    for verb, found in (
+        ("More than the mean have", ways[(ways["difference"] > 0) & (ways["p_holm"] < 1 - confidence)]),
+        ("Less than the mean have", ways[(ways["difference"] < 0) & (ways["p_holm"] < 1 - confidence)]),
+        ("Not to be told apart from the mean are", ways[ways["p_holm"] >= 1 - confidence]),
+    ):
+        listed = "; ".join(
+            f"{WAY_NAMES[row.Index]} by {100 * row.difference:+.1f} points "
+            f"({100 * row.difference_low:+.1f} to {100 * row.difference_high:+.1f})"
+            for row in found.itertuples()
+        )
+        parts += [f"{verb}: {listed}."] if listed else []
+    likeliest = ways["nll"].idxmin()
+    parts.append(
+        f"The probabilities of {WAY_NAMES[likeliest]} have the least log-likelihood loss, {ways['nll'].min():.3f}."
+    )
+    return "\n".join(f"- {part}" for part in parts)
+
+
 def shared_rows(models: dict[str, pd.DataFrame], split: str) -> pd.DataFrame:
     """SHARED_COLUMNS of the rows of `split`, once it is sure that all models have the same.
 
