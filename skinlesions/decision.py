@@ -1,9 +1,10 @@
 """From probabilities to decisions: melanoma against the rest, malignant against benign.
 
-The score of an image is the sum of its calibrated probabilities over the classes that a decision is about. An image is
-called when its score reaches a threshold. Thresholds are chosen on the validation images of a fold's model and applied
-to the test images of the same fold, so that the sensitivity and specificity reported were not chosen on the images that
-they describe. NumPy and pandas are all it needs.
+The score of an image is the sum of its probabilities over the classes that a decision is about. An image is called
+when its score reaches a threshold. Thresholds are chosen on the validation images of a fold's model and applied to the
+test images of the same fold, so that the sensitivity and specificity reported were not chosen on the images that they
+describe. Net benefit takes the score at its word: it needs probabilities that are calibrated class by class. NumPy and
+pandas are all it needs.
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from skinlesions import calibration, predictions
+from skinlesions import predictions
 from skinlesions.dataset.schema import CLASSES, MALIGNANT
 from skinlesions.errors import UserError
-from skinlesions.intervals import CHUNK_NUMBERS, lesion_resamples, percentile_interval
-from skinlesions.metrics import softmax
+from skinlesions.intervals import CHUNK_NUMBERS, percentile_interval
 
 # What is decided, and the classes for which the answer is yes.
 TASKS = {"melanoma": ("mel",), "malignant": MALIGNANT}
@@ -31,10 +31,8 @@ GRID = np.linspace(0, 1, 101)
 # Threshold probabilities of the net benefit. Beyond .60 one would leave a lesion that is malignant rather than benign.
 THRESHOLDS = np.arange(1, 61) / 100
 
-ENSEMBLE = "ensemble"
-
-# Names the members of the ensemble, if they are all models.
-ALL = "all"
+# The operating points that are put into words.
+NAMED_POINTS = (("specificity", 0.90), ("sensitivity", 0.95))
 
 # What the product of a share and a number of images may be off by.
 ROUNDING = 1e-9
@@ -48,7 +46,7 @@ class Part:
         labels: the true class, int64 [N], positions in CLASSES.
         groups: the lesion, [N].
         fold: the fold whose model scored the image, int64 [N].
-        probabilities: calibrated, float64 [N, 7].
+        probabilities: float64 [N, 7].
     """
 
     labels: np.ndarray
@@ -57,22 +55,19 @@ class Part:
     probabilities: np.ndarray
 
 
-def part(table: pd.DataFrame, split: str) -> Part:
-    """The test or val rows of the predictions `table`, calibrated with the temperatures of their folds."""
+def part(table: pd.DataFrame, split: str, probabilities: np.ndarray) -> Part:
+    """The test or val rows of the predictions `table`, scored with `probabilities`, float [N, 7].
+
+    Raises:
+        ValueError: `probabilities` has not one row for each row of predictions.select(table, split).
+    """
     rows = predictions.select(table, split)
-    temperatures = rows["fold"].map(calibration.fold_temperatures(table)).to_numpy(dtype=np.float64)
-    return Part(
-        labels=predictions.labels(rows),
-        groups=rows["group"].to_numpy(),
-        fold=rows["fold"].to_numpy(),
-        probabilities=softmax(predictions.logits(rows) / temperatures[:, None]),
-    )
-
-
-def mean_part(parts: Sequence[Part]) -> Part:
-    """The ensemble of `parts`, which are of the same images: the mean of their probabilities."""
-    first = parts[0]
-    return Part(first.labels, first.groups, first.fold, np.mean([one.probabilities for one in parts], axis=0))
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if probabilities.shape != (len(rows), len(CLASSES)):
+        raise ValueError(
+            f"probabilities {probabilities.shape} must be [{len(rows)}, {len(CLASSES)}], {split} row by row"
+        )
+    return Part(predictions.labels(rows), rows["group"].to_numpy(), rows["fold"].to_numpy(), probabilities)
 
 
 def positives(labels: np.ndarray, classes: Sequence[str]) -> np.ndarray:
@@ -91,10 +86,10 @@ def scores(probabilities: np.ndarray, classes: Sequence[str]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is called at every possible threshold under R weightings of the images.
+    """What is called at each of K thresholds under R weightings of the images.
 
     Attributes:
-        thresholds: the distinct scores, float64 [K], descending.
+        thresholds: distinct scores, float64 [K], descending, the lowest among them.
         true: the weight of the positive images with a score of at least each threshold, float64 [R, K + 1];
             the first column, for a threshold above all scores, is 0.
         false: the same of the negative images.
@@ -105,13 +100,16 @@ class Counts:
     false: np.ndarray
 
 
-def counts(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> Counts:
-    """What is called at every threshold.
+def counts(positive: np.ndarray, score: np.ndarray, weights: np.ndarray, *, corners: bool = False) -> Counts:
+    """What is called at every distinct score, or at those alone where the ROC curve may turn.
 
     Args:
         positive: bool [N].
         score: float [N].
         weights: how often each image counts, [R, N], not negative. Memory: about four float64 arrays of this shape.
+        corners: leave out the thresholds between which only negative images lie: all along them the ROC curve runs
+            straight and precision falls, so that `auc`, `average_precision`, `roc` and `precision_recall` stay the
+            same, and are quicker where positive images are few. `net_benefit` needs every threshold.
 
     Raises:
         ValueError: the shapes disagree or there are no images.
@@ -125,17 +123,21 @@ def counts(positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> Coun
     order = np.argsort(-score, kind="stable")
     descending = score[order]
     ends = np.append(np.flatnonzero(np.diff(descending)), len(score) - 1)  # the last image of every distinct score
+    if corners:
+        gained = np.diff(np.cumsum(positive[order])[ends], prepend=0) > 0
+        ends = ends[gained | np.append(gained[1:], True)]
     sorted_weights = np.take(weights, order, axis=1)
     called, true = np.zeros((2, len(weights), len(ends) + 1))
-    called[:, 1:] = np.cumsum(sorted_weights, axis=1, dtype=np.float64)[:, ends]
-    true[:, 1:] = np.cumsum(sorted_weights * positive[order], axis=1, dtype=np.float64)[:, ends]
+    for total, own in ((called, sorted_weights), (true, sorted_weights * positive[order])):
+        steps = np.add.reduceat(own, np.append(0, ends[:-1] + 1), axis=1, dtype=np.float64)
+        np.cumsum(steps, axis=1, out=total[:, 1:])
     return Counts(descending[ends], true, called - true)
 
 
 def auc(found: Counts) -> np.ndarray:
     """The area under the ROC curve, float64 [R]; NaN without both kinds of image."""
     widths, heights = np.diff(found.false, axis=1), found.true[:, 1:] + found.true[:, :-1]
-    return _ratio(np.einsum("rk,rk->r", widths, heights) / 2, found.true[:, -1] * found.false[:, -1])
+    return ratio(np.einsum("rk,rk->r", widths, heights) / 2, found.true[:, -1] * found.false[:, -1])
 
 
 def average_precision(found: Counts) -> np.ndarray:
@@ -143,9 +145,9 @@ def average_precision(found: Counts) -> np.ndarray:
 
     This is scikit-learn's average precision, which does not interpolate between thresholds; NaN without positives.
     """
-    precision = _ratio(found.true[:, 1:], found.true[:, 1:] + found.false[:, 1:])
+    precision = ratio(found.true[:, 1:], found.true[:, 1:] + found.false[:, 1:])
     gained = np.diff(found.true, axis=1)
-    return _ratio(np.einsum("rk,rk->r", np.nan_to_num(precision), gained), found.true[:, -1])
+    return ratio(np.einsum("rk,rk->r", np.nan_to_num(precision), gained), found.true[:, -1])
 
 
 def roc(found: Counts, grid: np.ndarray = GRID) -> np.ndarray:
@@ -153,8 +155,8 @@ def roc(found: Counts, grid: np.ndarray = GRID) -> np.ndarray:
 
     Between two thresholds the curve is a straight line, and where it is vertical its upper end counts.
     """
-    sensitivity = _ratio(found.true, found.true[:, -1:])
-    alarms = _ratio(found.false, found.false[:, -1:])
+    sensitivity = ratio(found.true, found.true[:, -1:])
+    alarms = ratio(found.false, found.false[:, -1:])
     values = np.stack([np.interp(grid, x, y) for x, y in zip(alarms, sensitivity, strict=True)])
     values[np.isnan(alarms[:, -1]) | np.isnan(sensitivity[:, -1])] = np.nan
     return values
@@ -166,7 +168,7 @@ def precision_recall(found: Counts, grid: np.ndarray = GRID) -> np.ndarray:
     At a recall of 0 it is that of the highest threshold at which a positive image is called.
     """
     values = np.full((len(found.true), len(grid)), np.nan)
-    precision = _ratio(found.true, found.true + found.false)
+    precision = ratio(found.true, found.true + found.false)
     for row, true in enumerate(found.true):
         if true[-1] > 0:
             # Less than any image weighs, so that rounding in grid × total never asks for one image more.
@@ -184,17 +186,26 @@ def net_benefit(found: Counts, thresholds: np.ndarray = THRESHOLDS) -> np.ndarra
     """
     reached = np.searchsorted(-found.thresholds, -np.asarray(thresholds), side="right")
     total = found.true[:, -1:] + found.false[:, -1:]
-    return _ratio(found.true[:, reached] - found.false[:, reached] * _odds(thresholds), total)
+    return ratio(found.true[:, reached] - found.false[:, reached] * _odds(thresholds), total)
 
 
 def treat_all(found: Counts, thresholds: np.ndarray = THRESHOLDS) -> np.ndarray:
     """The net benefit of calling every image, float64 [R, T]; that of calling none is 0."""
     total = found.true[:, -1:] + found.false[:, -1:]
-    return _ratio(found.true[:, -1:] - found.false[:, -1:] * _odds(thresholds), total)
+    return ratio(found.true[:, -1:] - found.false[:, -1:] * _odds(thresholds), total)
+
+
+def advantage(found: Counts, thresholds: np.ndarray = THRESHOLDS) -> np.ndarray:
+    """The net benefit less that of the better default, calling every image or none, float64 [R, T].
+
+    Where its interval lies above 0, the net benefit is measurably above both.
+    """
+    return net_benefit(found, thresholds) - np.maximum(treat_all(found, thresholds), 0)
 
 
 AREAS = {"auc": auc, "average_precision": average_precision}
-CURVES = {"roc": roc, "precision_recall": precision_recall, "net_benefit": net_benefit, "treat_all": treat_all}
+BENEFITS = {"net_benefit": net_benefit, "treat_all": treat_all, "advantage": advantage}
+CURVES = {"roc": roc, "precision_recall": precision_recall} | BENEFITS
 
 
 def resampled(
@@ -202,10 +213,10 @@ def resampled(
 ) -> dict[str, np.ndarray]:
     """What is `wanted` of AREAS, float64 [R] each, and CURVES, float64 [R, G or T] each, for R weightings [R, N]."""
     rows = max(1, CHUNK_NUMBERS // max(1, len(score)))
-    known = AREAS | CURVES
+    known, corners = AREAS | CURVES, not set(wanted) & set(BENEFITS)
     parts = []
     for start in range(0, len(weights), rows):
-        found = counts(positive, score, weights[start : start + rows])
+        found = counts(positive, score, weights[start : start + rows], corners=corners)
         parts.append([known[name](found) for name in wanted])
     return {name: np.concatenate(values) for name, values in zip(wanted, zip(*parts, strict=True), strict=True)}
 
@@ -267,82 +278,65 @@ def called(test: Part, classes: Sequence[str], thresholds: dict[int, float]) -> 
 
 
 def rates(positive: np.ndarray, is_called: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sensitivity and the specificity of calling `is_called`, under R weightings, float64 [R] each.
+    """The sensitivity and the specificity of calling `is_called`, under R weightings, float64 [R] or [R, P] each.
 
     Args:
         positive: bool [N].
-        is_called: bool [N].
+        is_called: bool [N], or [N, P] for P ways to call.
         weights: how often each image counts, whole numbers [R, N].
     """
-    kinds = np.stack([positive, ~positive, positive & is_called, ~positive & ~is_called], axis=1)
+    is_called = np.asarray(is_called)
+    ways = is_called.reshape(len(positive), -1)
+    kinds = np.column_stack([positive, ~positive, positive[:, None] & ways, ~positive[:, None] & ~ways])
     # Whole numbers below 2^24, which single precision holds exactly, whatever the order of a sum.
-    true, false, hit, spared = (np.asarray(weights, dtype=np.float32) @ kinds.astype(np.float32)).T.astype(np.float64)
-    return _ratio(hit, true), _ratio(spared, false)
+    sums = (np.asarray(weights, dtype=np.float32) @ kinds.astype(np.float32)).astype(np.float64)
+    hit, spared = np.split(sums[:, 2:], 2, axis=1)
+    found = ratio(hit, sums[:, :1]), ratio(spared, sums[:, 1:2])
+    return found if is_called.ndim > 1 else (found[0][:, 0], found[1][:, 0])
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
 
 
 def tables(
-    models: dict[str, pd.DataFrame],
-    *,
-    confidence: float,
-    resamples: int,
-    seed: int,
-    ensemble: Sequence[str] | str = ALL,
-    drawn: Sequence[str] | None = None,
+    parts: dict[str, tuple[Part, Part]], weights: np.ndarray, confidence: float, drawn: Sequence[str]
 ) -> dict[str, pd.DataFrame]:
-    """Everything about decisions that is tabulated, for every model and, of two models or more, their ensemble.
+    """Everything about decisions that is tabulated, model by model in the order of `parts`.
 
     - discrimination: model, task, images, positives; auc and average_precision with intervals.
     - operating_points: model, task, criterion, target; the lowest and the highest threshold of the folds; sensitivity
       and specificity on the test images with intervals. The thresholds come from validation images; the intervals are
       of the test images, for these thresholds.
-    - curves: model, task, curve (one of CURVES), x, y, low, high. x is the false-positive rate, the recall, or the
-      threshold probability.
+    - curves: of the models drawn; model, task, curve (one of CURVES), x, y, low, high. x is the false-positive rate,
+      the recall, or the threshold probability. The intervals hold point by point.
 
     Args:
-        models: the predictions of every model by its name, of the same images.
+        parts: the test and the validation images of every model by its name. All models are of the same test images.
+        weights: how often each image counts in each resample of the lesions, whole numbers [R, N].
         confidence: of every interval, such as 0.95.
-        resamples: how many bootstrap resamples of the lesions.
-        seed: of the resampling; that of skinlesions.comparison gives the same resamples.
-        ensemble: the names of its members, or ALL.
-        drawn: whose curves are tabulated; by default the ensemble's, or those of the only model.
+        drawn: whose curves are tabulated.
 
     Raises:
-        UserError: there is no model, the ensemble has a member that is not a model, or a fold's validation images are
-            all of one kind.
+        UserError: there is no model, none or an unknown one is drawn, or a fold's validation images are all of one
+            kind.
     """
-    if not models:
+    if not parts:
         raise UserError("there are no predictions to decide on; name at least one model")
-    members = sorted(models) if ensemble == ALL else sorted(ensemble)
-    if unknown := sorted(set(members) - set(models)):
-        raise UserError(f"the ensemble has the member {unknown[0]!r}, which is not among {', '.join(models)}")
-    test, val = ({name: part(table, split) for name, table in models.items()} for split in ("test", "val"))
-    if len(members) > 1:
-        for parts in (test, val):
-            parts[ENSEMBLE] = mean_part([parts[name] for name in members])
-    names = sorted(models) + [ENSEMBLE] * (len(members) > 1)
-    drawn = [names[-1]] if drawn is None else list(drawn)
-    first = test[names[0]]
-    weights = lesion_resamples(first.groups, first.labels, resamples, seed)
-    # The plain estimate is the resample in which every image counts once.
-    weights = np.vstack([np.ones_like(weights[:1]), weights]).astype(np.float32)
-
+    if not drawn or not set(drawn) <= set(parts):
+        raise UserError(f"cannot draw the curves of {', '.join(drawn) or 'no model'}; name some of {', '.join(parts)}")
+    counted = with_sample(weights)
     rows: dict[str, list] = {"discrimination": [], "operating_points": [], "curves": []}
-    for name in names:
+    for name, (test, val) in parts.items():
         for task, classes in TASKS.items():
-            positive = positives(test[name].labels, classes)
+            positive = positives(test.labels, classes)
             wanted = (*AREAS, *CURVES) if name in drawn else tuple(AREAS)
-            values = resampled(positive, scores(test[name].probabilities, classes), weights, wanted)
+            values = resampled(positive, scores(test.probabilities, classes), counted, wanted)
             head = {"model": name, "task": task}
             sizes = {"images": len(positive), "positives": int(positive.sum())}
-            areas = [_with_interval(metric, values[metric], confidence) for metric in AREAS]
+            areas = [estimated(metric, values[metric], confidence) for metric in AREAS]
             rows["discrimination"].append(head | sizes | areas[0] | areas[1])
-            for criterion in CRITERIA:
-                for target in TARGETS:
-                    point = operating_point(test[name], val[name], classes, criterion, target, weights, confidence)
-                    rows["operating_points"].append(head | point)
+            points = operating_points(test, val, classes, counted, confidence)
+            rows["operating_points"] += [head | point for point in points]
             if name in drawn:
                 rows["curves"].append(_curves(name, task, values, confidence))
     return {
@@ -352,29 +346,44 @@ def tables(
     }
 
 
-def operating_point(
-    test: Part,
-    val: Part,
-    classes: Sequence[str],
-    criterion: str,
-    target: float,
-    weights: np.ndarray,
-    confidence: float,
-) -> dict[str, str | float]:
-    """One row of `tables()["operating_points"]`; the first row of `weights` [R + 1, N] counts every image once."""
-    chosen = fold_thresholds(val, classes, criterion, target)
-    found = rates(positives(test.labels, classes), called(test, classes, chosen), weights)
-    row = {"criterion": criterion, "target": target}
-    row |= {"threshold_min": min(chosen.values()), "threshold_max": max(chosen.values())}
-    for metric, values in zip(("sensitivity", "specificity"), found, strict=True):
-        row |= _with_interval(metric, values, confidence)
-    return row
+def operating_points(
+    test: Part, val: Part, classes: Sequence[str], weights: np.ndarray, confidence: float
+) -> list[dict[str, str | float]]:
+    """The rows of `tables()["operating_points"]` for one model and task; `weights` as `with_sample` returns them."""
+    asked = [(criterion, target) for criterion in CRITERIA for target in TARGETS]
+    chosen = [fold_thresholds(val, classes, *point) for point in asked]
+    is_called = np.column_stack([called(test, classes, thresholds) for thresholds in chosen])
+    found = rates(positives(test.labels, classes), is_called, weights)
+    rows = []
+    for place, (criterion, target) in enumerate(asked):
+        limits = chosen[place].values()
+        row = {"criterion": criterion, "target": target, "threshold_min": min(limits), "threshold_max": max(limits)}
+        for metric, values in zip(("sensitivity", "specificity"), found, strict=True):
+            row |= estimated(metric, values[:, place], confidence)
+        rows.append(row)
+    return rows
 
 
-def _with_interval(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:
-    """The estimate, first of `values` [R + 1], and the interval of the others."""
+def with_sample(weights: np.ndarray) -> np.ndarray:
+    """`weights` [R, N] of resamples after those of the sample itself, in which every image counts once, [R + 1, N].
+
+    What is computed from them is the estimate, then its resamples; `estimated` takes both. Whole numbers in single
+    precision, which matrix products are quickest in.
+    """
+    weights = np.asarray(weights)
+    return np.concatenate([np.ones_like(weights[:1], shape=(1, weights.shape[1])), weights]).astype(np.float32)
+
+
+def estimated(name: str, values: np.ndarray, confidence: float) -> dict[str, float]:
+    """The estimate, first of `values` [R + 1], as `name`, and the interval of the others as name_low and name_high."""
     low, high = percentile_interval(values[1:], confidence)
     return {name: float(values[0]), f"{name}_low": low, f"{name}_high": high}
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """`numerator` / `denominator`, broadcast, NaN where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
 
 
 def _curves(model: str, task: str, values: dict[str, np.ndarray], confidence: float) -> pd.DataFrame:
@@ -384,7 +393,7 @@ def _curves(model: str, task: str, values: dict[str, np.ndarray], confidence: fl
     for curve in CURVES:
         # Resamples without a positive image have no curve; nanquantile leaves them out.
         low, high = np.nanquantile(values[curve][1:], levels, axis=0)
-        x = GRID if curve in ("roc", "precision_recall") else THRESHOLDS
+        x = THRESHOLDS if curve in BENEFITS else GRID
         columns = {"model": model, "task": task, "curve": curve, "x": x, "y": values[curve][0]}
         pieces.append(pd.DataFrame(columns | {"low": low, "high": high}))
     return pd.concat(pieces, ignore_index=True)
@@ -394,9 +403,3 @@ def _odds(thresholds: np.ndarray) -> np.ndarray:
     """p / (1 - p) of every threshold probability."""
     thresholds = np.asarray(thresholds, dtype=np.float64)
     return thresholds / (1 - thresholds)
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """`numerator` / `denominator`, NaN where the denominator is 0."""
-    numerator, denominator = np.broadcast_arrays(numerator, denominator)
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)

@@ -2,19 +2,25 @@
 
 A selective classifier answers for the share of images about which it is most certain, its coverage; the risk is its
 rate of error among those (Geifman & El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017).
-Certainty comes from the calibrated probabilities, or from how far the models of an ensemble agree.
+Certainty comes from the calibrated probabilities, or from how far the models of an ensemble agree. NumPy and pandas are
+all it needs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
-from skinlesions import intervals
+from skinlesions import decision, intervals
 from skinlesions.dataset.schema import CLASSES
 
 # The coverages of a curve.
 COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
+
+# Those at which it is tabulated what becomes of each class; the last is all images, for comparison. And the one that
+# is put into words: a reader who is asked about every fifth image is still spared most of the work.
+CLASS_COVERAGES = (0.5, 0.8, 1.0)
+NAMED_COVERAGE = 0.8
 
 SCORE_NAMES = {
     "probability": "probability of the predicted class",
@@ -37,20 +43,26 @@ def certainties(members: np.ndarray) -> dict[str, np.ndarray]:
     - variance: less the variance over models of the probability, summed over classes.
 
     Args:
-        members: calibrated probabilities of each model, float [M, N, C].
+        members: calibrated probabilities of each model, float [M, N, C]. One model cannot disagree: it has the first
+            two scores alone.
     """
     members = np.asarray(members, dtype=np.float64)
     mean = members.mean(axis=0)
-    return {
-        "probability": mean.max(axis=1),
-        "entropy": -_entropy(mean),
+    scores = {"probability": mean.max(axis=1), "entropy": -_entropy(mean)}
+    if len(members) == 1:
+        return scores
+    return scores | {
         "mutual_information": _entropy(members).mean(axis=0) - _entropy(mean),
         "variance": -members.var(axis=0).sum(axis=1),
     }
 
 
 def risks(
-    losses: np.ndarray, certainty: np.ndarray, coverages: Sequence[float] = COVERAGES, weights: np.ndarray | None = None
+    losses: np.ndarray,
+    certainty: np.ndarray,
+    coverages: Sequence[float] = COVERAGES,
+    weights: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
 ) -> np.ndarray:
     """The risk at each of `coverages`, float64 [K], or [R, K] with weights.
 
@@ -61,27 +73,21 @@ def risks(
         losses: of every image, float [N]: 1 for a wrong answer and 0 for a right one, or any other.
         certainty: float [N], the greater the surer.
         coverages: above 0 and up to 1.
-        weights: how often each image counts, [R, N]; None: once. To count the classes alike, divide the weight of an
-            image by the number of images of its class.
+        weights: how often each image counts, [R, N]; None: once.
+        labels: the class of every image, int [N], to count all classes alike; None: all images alike.
 
     Raises:
         ValueError: the shapes disagree, there are no images, or a coverage is out of range.
     """
-    coverages = np.asarray(coverages, dtype=np.float64)
-    if not ((coverages > 0) & (coverages <= 1)).all():
-        raise ValueError(f"coverages must lie above 0 and up to 1, not {coverages.min():g} to {coverages.max():g}")
-
-    def at_coverages(accepted: np.ndarray, lost: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """The risks of the resamples of one chunk."""
-        chunk = np.full((len(accepted), len(coverages)), np.nan)
-        for row, (mass, loss) in enumerate(zip(accepted, lost, strict=True)):
-            # Rounding must not ask for one image more than there are.
-            wanted = coverages * mass[-1] * (1 - intervals.ROUNDING)
-            place = last[np.minimum(np.searchsorted(mass, wanted), len(mass) - 1)]
-            np.divide(loss[place], mass[place], out=chunk[row], where=mass[place] > 0)
-        return chunk
-
-    found = _by_chunks(losses, certainty, weights, at_coverages)
+    coverages = _checked(coverages)
+    order, last = _order(losses, certainty, weights)
+    parts = []
+    for counted in _in_order(order, weights, labels):
+        mass, lost = np.cumsum(counted, axis=1), np.cumsum(counted * losses[order], axis=1)
+        place = _places(mass, last, coverages)
+        accepted, loss = (np.take_along_axis(total, place, axis=1) for total in (mass, lost))
+        parts.append(decision.ratio(loss, accepted))
+    found = np.concatenate(parts)
     return found[0] if weights is None else found
 
 
@@ -92,16 +98,44 @@ def area(losses: np.ndarray, certainty: np.ndarray, weights: np.ndarray | None =
     accepted together. A certainty that knows nothing gives the risk at full coverage. The arguments are those of
     `risks`.
     """
-
-    def mean_risk(accepted: np.ndarray, lost: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """The areas of the resamples of one chunk, [r, 1]."""
-        mass = np.take(accepted, last, axis=1)
-        own = np.diff(accepted, axis=1, prepend=0)
-        at_image = np.divide(np.take(lost, last, axis=1), mass, out=np.zeros(mass.shape), where=mass > 0)
-        return np.einsum("rn,rn->r", own, at_image)[:, None] / accepted[:, -1:]
-
-    found = _by_chunks(losses, certainty, weights, mean_risk)[:, 0]
+    order, last = _order(losses, certainty, weights)
+    parts = []
+    for counted in _in_order(order, weights):
+        mass, lost = np.cumsum(counted, axis=1), np.cumsum(counted * losses[order], axis=1)
+        at_image = decision.ratio(np.take(lost, last, axis=1), np.take(mass, last, axis=1))
+        parts.append(np.einsum("rn,rn->r", counted, np.nan_to_num(at_image)) / mass[:, -1])
+    found = np.concatenate(parts)
     return found[0] if weights is None else found
+
+
+def answered(
+    labels: np.ndarray, losses: np.ndarray, certainty: np.ndarray, coverages: Sequence[float], weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What becomes of each class when the surest images of all classes are accepted, as in `risks`.
+
+    Args:
+        labels: int [N], positions in CLASSES.
+        losses: 1 for a wrong answer and 0 for a right one, float [N].
+        certainty: float [N], the greater the surer.
+        coverages: above 0 and up to 1.
+        weights: how often each image counts, [R, N].
+
+    Returns:
+        The share of each class that is answered for, and the recall of the class among these, float64 [R, K, 7] each;
+        NaN where there is no image to speak of.
+    """
+    coverages = _checked(coverages)
+    order, last = _order(losses, certainty, weights)
+    truth = np.eye(len(CLASSES))[labels[order]]
+    both = np.concatenate([truth, truth * (1 - losses[order])[:, None]], axis=1)
+    shares, recalls = [], []
+    for counted in _in_order(order, weights):
+        place = _places(np.cumsum(counted, axis=1), last, coverages)
+        accepted = [(counted * (np.arange(len(order)) <= end[:, None])) @ both for end in place.T]
+        images, right = np.split(np.stack(accepted, axis=1), 2, axis=2)
+        shares.append(decision.ratio(images, (counted @ truth)[:, None]))
+        recalls.append(decision.ratio(right, images))
+    return np.concatenate(shares), np.concatenate(recalls)
 
 
 def least_area(risk: np.ndarray) -> np.ndarray:
@@ -125,69 +159,74 @@ def tables(
     weights: np.ndarray,
     confidence: float,
     coverages: Sequence[float] = COVERAGES,
+    class_coverages: Sequence[float] = CLASS_COVERAGES,
 ) -> dict[str, pd.DataFrame]:
     """Everything that is tabulated of a selective classifier.
 
     - curves: by score and coverage, the risk (the rate of error) and the balanced risk (the same if all classes were
-      equally common, which changes what is accepted as well as what is wrong), with intervals.
+      equally common, which changes what is accepted as well as what is wrong), and the gain of both, which is how far
+      they lie below those at full coverage; with intervals, which are of paired differences for the gains.
     - areas: by score, the area under the curve of the risk, its excess over the least one, and its difference from
       that of REFERENCE, with intervals.
-    - classes: by score, coverage and class: which share of the class is answered for, and its recall there. Certainty
-      is not evenly spread: common classes are answered for first.
+    - classes: by score, coverage and class: how many images are answered for, which share of the class they are, and
+      its recall there, with intervals. Certainty is not evenly spread: common classes are answered for first.
 
     Args:
         labels: int [N], positions in CLASSES.
         probabilities: what is predicted from, float [N, 7].
         scores: certainties by name, float [N] each, REFERENCE among them.
-        weights: how often each image counts in each resample of the lesions, [R, N].
+        weights: how often each image counts in each resample of the lesions, whole numbers [R, N].
         confidence: of the intervals, percentile ones.
-        coverages: of curves and classes.
+        coverages: of the curves.
+        class_coverages: of the classes.
     """
     losses = (probabilities.argmax(axis=1) != labels).astype(np.float64)
-    alike = 1 / np.bincount(labels, minlength=len(CLASSES)).clip(1)[labels]
-    once = np.ones((1, len(labels)))
-    curves, areas, classes, drawn = [], [], [], {}
-    risk, drawn_risk = losses.mean(), weights @ losses / weights.sum(axis=1)
+    weights = decision.with_sample(weights)
+    areas = {name: area(losses, certainty, weights) for name, certainty in scores.items()}
+    least = least_area(weights @ losses / weights.sum(axis=1))
+    rows: dict[str, list] = {"curves": [], "areas": [], "classes": []}
     for name, certainty in scores.items():
-        estimates = {"risk": risks(losses, certainty, coverages)}
-        estimates["balanced_risk"] = risks(losses, certainty, coverages, once * alike)[0]
-        draws = {"risk": risks(losses, certainty, coverages, weights)}
-        draws["balanced_risk"] = risks(losses, certainty, coverages, weights * alike)
-        for place, coverage in enumerate(coverages):
-            row = {"score": name, "coverage": coverage}
-            for metric in estimates:
-                low, high = intervals.percentile_interval(draws[metric][:, place], confidence)
-                row |= {metric: estimates[metric][place], f"{metric}_low": low, f"{metric}_high": high}
-            curves.append(row)
-            accepted = _accepted(certainty, coverage)
+        rows["curves"] += [
+            {"score": name} | row for row in _curve(labels, losses, certainty, coverages, weights, confidence)
+        ]
+        compared = {"area": areas[name], "excess": areas[name] - least, "difference": areas[name] - areas[REFERENCE]}
+        rows["areas"].append({"score": name} | _estimates(compared, confidence))
+        shares, recalls = answered(labels, losses, certainty, class_coverages, weights)
+        for place, coverage in enumerate(class_coverages):
+            images = _accepted(certainty, coverage)
             for k, dx in enumerate(CLASSES):
-                of_class = labels == k
-                right = 1 - losses[of_class & accepted]
-                classes.append(
-                    {
-                        "score": name,
-                        "coverage": coverage,
-                        "dx": dx,
-                        "images": int((of_class & accepted).sum()),
-                        "answered": accepted[of_class].mean() if of_class.any() else np.nan,
-                        "recall": right.mean() if len(right) else np.nan,
-                    }
-                )
-        drawn[name] = area(losses, certainty, weights)
-    reference = area(losses, scores[REFERENCE])
-    for name, certainty in scores.items():
-        estimate = area(losses, certainty)
-        compared = {
-            "area": (estimate, drawn[name]),
-            "excess": (estimate - least_area(risk), drawn[name] - least_area(drawn_risk)),
-            "difference": (estimate - reference, drawn[name] - drawn[REFERENCE]),
-        }
-        row = {"score": name}
-        for metric, (value, values) in compared.items():
-            low, high = intervals.percentile_interval(values, confidence)
-            row |= {metric: float(value), f"{metric}_low": low, f"{metric}_high": high}
-        areas.append(row)
-    return {"curves": pd.DataFrame(curves), "areas": pd.DataFrame(areas), "classes": pd.DataFrame(classes)}
+                own = {"answered": shares[:, place, k], "recall": recalls[:, place, k]}
+                head = {"score": name, "coverage": coverage, "dx": dx, "images": int((images & (labels == k)).sum())}
+                rows["classes"].append(head | _estimates(own, confidence))
+    return {name: pd.DataFrame(own) for name, own in rows.items()}
+
+
+def _curve(
+    labels: np.ndarray,
+    losses: np.ndarray,
+    certainty: np.ndarray,
+    coverages: Sequence[float],
+    weights: np.ndarray,
+    confidence: float,
+) -> list[dict[str, float]]:
+    """The rows of `tables()["curves"]` for one score; `weights` [R + 1, N], the first row the sample's."""
+    draws = {
+        metric: risks(losses, certainty, (*coverages, 1.0), weights, own)
+        for metric, own in (("risk", None), ("balanced_risk", labels))
+    }
+    draws |= {metric.replace("risk", "gain"): values[:, -1:] - values for metric, values in draws.items()}
+    return [
+        {"coverage": coverage} | _estimates({metric: values[:, place] for metric, values in draws.items()}, confidence)
+        for place, coverage in enumerate(coverages)
+    ]
+
+
+def _estimates(values: dict[str, np.ndarray], confidence: float) -> dict[str, float]:
+    """The estimate, first of [R + 1], and the interval of every metric of `values`."""
+    row: dict[str, float] = {}
+    for metric, own in values.items():
+        row |= decision.estimated(metric, own, confidence)
+    return row
 
 
 def _entropy(probabilities: np.ndarray) -> np.ndarray:
@@ -201,29 +240,43 @@ def _accepted(certainty: np.ndarray, coverage: float) -> np.ndarray:
     return certainty >= np.sort(certainty)[::-1][wanted - 1]
 
 
-def _by_chunks(
-    losses: np.ndarray,
-    certainty: np.ndarray,
-    weights: np.ndarray | None,
-    statistic: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
-) -> np.ndarray:
-    """`statistic` of the cumulative weights and losses [r, N] from the surest image on, some resamples at a time.
+def _checked(coverages: Sequence[float]) -> np.ndarray:
+    """`coverages`, float64 [K], if they are in range."""
+    coverages = np.asarray(coverages, dtype=np.float64)
+    if not ((coverages > 0) & (coverages <= 1)).all():
+        raise ValueError(f"coverages must lie above 0 and up to 1, not {coverages.min():g} to {coverages.max():g}")
+    return coverages
 
-    Its third argument is, for each place in that order, the last place of equal certainty, int [N].
-    """
-    losses, certainty = np.asarray(losses, dtype=np.float64), np.asarray(certainty, dtype=np.float64)
-    weights = np.ones((1, len(losses))) if weights is None else np.asarray(weights)
-    if losses.ndim != 1 or len(losses) == 0 or certainty.shape != losses.shape or weights.shape[1:] != losses.shape:
+
+def _order(losses: np.ndarray, certainty: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The images from the surest on, int [N], and for each place in that order the last one of equal certainty."""
+    losses, certainty = np.asarray(losses), np.asarray(certainty, dtype=np.float64)
+    shape = (1, len(losses)) if weights is None else np.shape(weights)
+    if losses.ndim != 1 or len(losses) == 0 or certainty.shape != losses.shape or shape[1:] != losses.shape:
         raise ValueError(
-            f"losses {losses.shape}, certainty {certainty.shape} and weights {weights.shape} must be "
+            f"losses {losses.shape}, certainty {certainty.shape} and weights {shape} must be "
             "[N], [N] and [R, N] with N > 0"
         )
     order = np.argsort(-certainty, kind="stable")
     sorted_certainty = -certainty[order]
-    last = np.searchsorted(sorted_certainty, sorted_certainty, side="right") - 1
-    rows = max(1, intervals.CHUNK_NUMBERS // len(losses))
-    parts = []
+    return order, np.searchsorted(sorted_certainty, sorted_certainty, side="right") - 1
+
+
+def _in_order(order: np.ndarray, weights: np.ndarray | None, labels: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """The weights in that order, float64 [r, N], some resamples at a time; as shares of their class if `labels`."""
+    weights = np.ones((1, len(order))) if weights is None else weights
+    rows = max(1, intervals.CHUNK_NUMBERS // len(order))
     for start in range(0, len(weights), rows):
         counted = np.take(weights[start : start + rows], order, axis=1).astype(np.float64)
-        parts.append(statistic(np.cumsum(counted, axis=1), np.cumsum(counted * losses[order], axis=1), last))
-    return np.concatenate(parts)
+        if labels is not None:
+            totals = counted @ np.eye(len(CLASSES))[labels[order]]
+            counted /= np.where(totals > 0, totals, 1)[:, labels[order]]
+        yield counted
+
+
+def _places(mass: np.ndarray, last: np.ndarray, coverages: np.ndarray) -> np.ndarray:
+    """The place of the last image accepted at each of `coverages`, int [r, K], from cumulative weights [r, N]."""
+    # Rounding must not ask for one image more than there are.
+    wanted = coverages * mass[:, -1:] * (1 - intervals.ROUNDING)
+    places = np.stack([np.searchsorted(own, limits) for own, limits in zip(mass, wanted, strict=True)])
+    return last[np.minimum(places, mass.shape[1] - 1)]

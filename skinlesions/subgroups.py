@@ -130,7 +130,7 @@ class Scored:
     Attributes:
         labels: int64 [N], positions in CLASSES.
         lesions: the lesion of every image, [N].
-        probabilities: calibrated, float64 [N, 7].
+        probabilities: float64 [N, 7].
         called: whether the model calls an image malignant, bool [N]; skinlesions.decision.called chooses the threshold
             on validation images.
         attributes: as `attributes` returns it, N rows.
@@ -177,11 +177,10 @@ def tables(scored: Scored, weights: np.ndarray, confidence: float) -> dict[str, 
 
     Args:
         scored: the test images.
-        weights: how often each image counts, whole numbers [R + 1, N]; in the first row once, in each other row as
-            often as a bootstrap resample of the lesions draws it.
+        weights: how often each image counts in each resample of the lesions, whole numbers [R, N].
         confidence: of the intervals.
     """
-    weights = np.asarray(weights, dtype=np.float32)
+    weights = decision.with_sample(weights)
     indicators = _indicators(scored)
     everything = _sums(weights, indicators)
     groups, scores, differences = [], [], []
@@ -210,17 +209,16 @@ def tables(scored: Scored, weights: np.ndarray, confidence: float) -> dict[str, 
         "differences": pd.DataFrame(
             differences, columns=["attribute", "group", "metric", "difference", "low", "high", "small"]
         ),
-        "nevi": nevi(scored, weights, confidence),
+        "nevi": _nevi(scored, weights, confidence),
     }
 
 
-def nevi(scored: Scored, weights: np.ndarray, confidence: float) -> pd.DataFrame:
-    """The nevi by how they were confirmed, as in `tables`.
+def _nevi(scored: Scored, weights: np.ndarray, confidence: float) -> pd.DataFrame:
+    """The nevi by how they were confirmed, as in `tables`; `weights` float32 [R + 1, N], the first row the sample's.
 
     All malignant lesions of HAM10000 are confirmed by histopathology, but most nevi by follow-up, which are the ones
     that nobody thought worth excising. A specificity over all nevi is mostly about these easy ones.
     """
-    weights = np.asarray(weights, dtype=np.float32)
     nevus = scored.labels == CLASSES.index("nv")
     predicted = scored.probabilities.argmax(axis=1) == CLASSES.index("nv")
     rows, found = [], {}
@@ -240,11 +238,8 @@ def nevi(scored: Scored, weights: np.ndarray, confidence: float) -> pd.DataFrame
 
 def _both(values: dict[str, np.ndarray], confidence: float) -> dict[str, float]:
     """The estimates and intervals of recall and specificity."""
-    row: dict[str, float] = {}
-    for name, own in values.items():
-        low, high = percentile_interval(own[1:], confidence)
-        row |= {name: float(own[0]), f"{name}_low": low, f"{name}_high": high}
-    return row
+    recall, specificity = (decision.estimated(name, own, confidence) for name, own in values.items())
+    return recall | specificity
 
 
 def _groups(frame: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -275,13 +270,13 @@ def _rates(sums: np.ndarray) -> dict[str, np.ndarray]:
     count = len(CLASSES)
     images, hits = sums[:, :count], sums[:, count : 2 * count]
     malignant, found, benign, spared = sums[:, 2 * count :].T
-    recalls = _ratio(hits, images)
+    recalls = decision.ratio(hits, images)
     present = (images > 0).sum(axis=1)
     return {
-        "balanced_accuracy": _ratio(np.nansum(recalls, axis=1), present),
+        "balanced_accuracy": decision.ratio(np.nansum(recalls, axis=1), present),
         "recall_mel": recalls[:, CLASSES.index("mel")],
-        "sensitivity": _ratio(found, malignant),
-        "specificity": _ratio(spared, benign),
+        "sensitivity": decision.ratio(found, malignant),
+        "specificity": decision.ratio(spared, benign),
     }
 
 
@@ -297,7 +292,7 @@ def _areas(scored: Scored, rows: np.ndarray, weights: np.ndarray) -> dict[str, n
     areas = np.stack([area((name,)) for position, name in enumerate(CLASSES) if (labels == position).any()])
     defined = ~np.isnan(areas)
     return {
-        "macro_auc": _ratio(np.where(defined, areas, 0).sum(axis=0), defined.sum(axis=0)),
+        "macro_auc": decision.ratio(np.where(defined, areas, 0).sum(axis=0), defined.sum(axis=0)),
         "malignant_auc": area(MALIGNANT),
     }
 
@@ -341,11 +336,6 @@ def _estimate(name: str, values: np.ndarray, confidence: float) -> dict[str, flo
     """The first of `values` [R + 1] with the interval of the others."""
     low, high = percentile_interval(values[1:], confidence)
     return {name: float(values[0]), "low": low, "high": high}
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """`numerator` / `denominator`, NaN where the denominator is 0."""
-    return np.divide(numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=denominator > 0)
 
 
 # --- in words ---------------------------------------------------------------------------------------------------
