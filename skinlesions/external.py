@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from skinlesions import evaluate, files, images, paths, submission
+from skinlesions import ensembles, evaluate, files, images, paths, submission
 from skinlesions.classification import confusion_table
-from skinlesions.comparison import ALL, ENSEMBLE
+from skinlesions.comparison import DESCRIBED
 from skinlesions.dataset.schema import CLASSES, class_indices
+from skinlesions.ensembles import ENSEMBLE
 from skinlesions.metrics import softmax, summary
 from skinlesions.progress import Progress
 
@@ -73,15 +74,19 @@ def predict(
 
     Args:
         models: names of trained models.
-        members: those of the ensemble, or comparison.ALL; of two or more the mean is written too.
+        members: those of the ensemble, or ensembles.ALL; of two or more the mean is written too.
         target: gets MODEL.csv, as skinlesions.submission describes it, and the diagnoses, GROUND_TRUTH.
         partial: for the prepared images; removed at the end.
 
     Returns:
         model, fold, balanced_accuracy: what the network of each fold scores on its own.
+
+    Raises:
+        UserError: the ensemble has a member that is not among `models`.
     """
     from skinlesions.inference import Predictor, ensemble  # only here: the tables need no Keras
 
+    members = ensembles.members(members, models)
     image_ids = chosen.table["image_id"].tolist()
     probabilities, rows = {}, []
     with Progress("external", len(models) * len(image_ids)) as progress:
@@ -95,7 +100,6 @@ def predict(
             rows += [(name, fold, summary(chosen.labels, own)["balanced_accuracy"]) for fold, own in enumerate(by_fold)]
     for path in partial.glob("*.npy"):
         path.unlink()
-    members = models if members == ALL else members
     if len(members) > 1:
         probabilities[ENSEMBLE] = ensemble([probabilities[name] for name in members])
     for name, values in probabilities.items():
@@ -127,8 +131,11 @@ def tables(
     confidence: float,
     resamples: int,
     seed: int,
+    method: str = evaluate.METHOD,
 ) -> dict[str, pd.DataFrame]:
     """Everything that notebook 07 tabulates; models in the order of their out-of-fold results.
+
+    Each table repeats how its models were trained and from which weights: the columns comparison.DESCRIBED.
 
     - scores: model, and what skinlesions.evaluate.score gives.
     - against: per model the balanced accuracy out of fold and on the external set, with intervals, the mean of its
@@ -143,6 +150,7 @@ def tables(
         confidence: of the intervals, and of those in `out_of_fold`.
         resamples: of the bootstrap.
         seed: of the resampling.
+        method: of the bootstrap intervals, one of intervals.METHODS.
     """
     truth = submission.read_ground_truth(predictions / GROUND_TRUTH).sort_values("image", ignore_index=True)
     own, labels, groups = {}, submission.labels(truth), truth["lesion_id"].to_numpy(dtype=str)
@@ -150,12 +158,10 @@ def tables(
         path = predictions / f"{name}.csv"
         matched = submission.match(submission.read(path), truth, path.name, GROUND_TRUTH)
         own[name] = submission.probabilities(matched)
-    scores = {
-        name: evaluate.score(labels, values, groups, confidence=confidence, resamples=resamples, seed=seed)
-        for name, values in own.items()
-    }
+    settings = {"confidence": confidence, "resamples": resamples, "seed": seed, "method": method}
+    scores = {name: evaluate.score(labels, values, groups, **settings) for name, values in own.items()}
     recalls = pd.concat([_recalls(name, truth, own[name].argmax(axis=1), confidence) for name in own])
-    return {
+    results = {
         "scores": pd.concat([table.assign(model=name) for name, table in scores.items()])[
             ["model", "metric", "class", "estimate", "low", "high"]
         ],
@@ -164,6 +170,16 @@ def tables(
         "confusion": pd.concat([confusion_table(name, labels, own[name].argmax(axis=1)) for name in own]),
         "folds": folds,
     }
+    return {name: _described(table, out_of_fold) for name, table in results.items()}
+
+
+def _described(table: pd.DataFrame, out_of_fold: pd.DataFrame) -> pd.DataFrame:
+    """`table` with how each of its models was trained and from which weights, right behind the model's name."""
+    known, position = out_of_fold.set_index("model"), table.columns.get_loc("model") + 1
+    described = table.copy()
+    for key in reversed(DESCRIBED):
+        described.insert(position, key, table["model"].map(known[key]))
+    return described
 
 
 def _recalls(model: str, truth: pd.DataFrame, predicted: np.ndarray, confidence: float) -> pd.DataFrame:
@@ -239,30 +255,39 @@ def _against(
 
 
 def overall(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores over all classes, a row per model: METRIC, METRIC_low, METRIC_high, as comparison.readable takes."""
+    """The scores over all classes, a row per model: METRIC, METRIC_low, METRIC_high, as comparison.readable takes.
+
+    The columns comparison.DESCRIBED stand before them.
+    """
     chosen = scores[scores["class"] == ""]
     wide = chosen.pivot(index="model", columns="metric", values=["estimate", "low", "high"])
     wide.columns = [metric if part == "estimate" else f"{metric}_{part}" for part, metric in wide.columns]
-    return wide.loc[list(dict.fromkeys(chosen["model"]))]
+    return _descriptions(chosen).join(wide)
+
+
+def _descriptions(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns comparison.DESCRIBED of every model of `table`, a row per model in the order of the table."""
+    return table.drop_duplicates("model").set_index("model")[list(DESCRIBED)]
 
 
 def readable(against: pd.DataFrame) -> pd.DataFrame:
-    """The table `against` as text, a row per model."""
+    """The table `against` as text, a row per model, beside how it was trained."""
     forms = {"out_of_fold": ".3f", "external": ".3f", "difference": "+.3f"}
     columns = {
         name.replace("_", " "): _with_interval(against[[name, f"{name}_low", f"{name}_high"]], form)
         for name, form in forms.items()
     }
     single = ["–" if np.isnan(value) else f"{value:.3f}" for value in against["single_networks"]]
-    return pd.DataFrame(columns | {"external, single networks": single}, index=against["model"])
+    text = pd.DataFrame(columns | {"external, single networks": single}, index=against["model"])
+    return _descriptions(against).join(text)
 
 
 def readable_recalls(recalls: pd.DataFrame) -> pd.DataFrame:
-    """The table `recalls` as text, a row per model and a column per class."""
+    """The table `recalls` as text, a row per model with how it was trained, and a column per class."""
     text = recalls.assign(text=_with_interval(recalls[["recall", "low", "high"]], ".2f"))
-    wide = text.pivot(index="model", columns="dx", values="text").loc[list(dict.fromkeys(recalls["model"]))]
     counts = recalls.drop_duplicates("dx").set_index("dx")["images"]
-    return wide.rename(columns={dx: f"{dx} ({count:,})" for dx, count in counts.items()}).rename_axis(columns=None)
+    wide = text.pivot(index="model", columns="dx", values="text")
+    return _descriptions(recalls).join(wide.rename(columns={dx: f"{dx} ({count:,})" for dx, count in counts.items()}))
 
 
 def _with_interval(values: pd.DataFrame, form: str = ".3f") -> list[str]:

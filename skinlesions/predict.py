@@ -20,8 +20,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
-from skinlesions import files, inference, params, paths, photographs, submission
-from skinlesions.comparison import ALL
+from skinlesions import ensembles, files, inference, params, paths, photographs, submission
 from skinlesions.dataset.ham10000 import ImageFile
 from skinlesions.dataset.parallel import in_order
 from skinlesions.errors import UserError, run_main
@@ -95,15 +94,17 @@ def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 
 def _model_names(text: str | None) -> list[str]:
-    """The models that the command line names, checked; all trained ones if it names none.
+    """The models that the command line names, checked; the members of the ensemble of params.yaml if it names none.
 
     Raises:
-        UserError: a model is not known; the message lists those that are.
+        UserError: a model is not known, or a member of the ensemble is not trained; the message lists those that are.
     """
     trained = inference.trained()
     if text is None:
-        members = params.load().compare.ensemble
-        return trained if members == ALL else [name for name in members if name in trained] or trained
+        try:
+            return ensembles.members(params.load(paths.PARAMS).compare.ensemble, trained)
+        except UserError as error:
+            raise UserError(f"{error}, or name trained models with --models") from None
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))
     unknown = [name for name in names if name not in trained]
     if unknown:

@@ -6,8 +6,10 @@ import pytest
 from PIL import Image
 
 from skinlesions import evaluate, external, files, images, intervals, metrics, submission
-from skinlesions.comparison import ALWAYS_NV, ENSEMBLE
+from skinlesions.comparison import ALWAYS_NV, DESCRIBED
 from skinlesions.dataset.schema import CLASSES
+from skinlesions.ensembles import ENSEMBLE
+from skinlesions.errors import UserError
 
 SETTINGS = {"confidence": 0.95, "resamples": 50, "seed": 4}
 DX = ["mel", "mel", "nv", "nv", "nv", "nv", "bcc", "df"]
@@ -40,7 +42,13 @@ def made_up(folder, skill: dict[str, float], dx: list[str] = DX) -> tuple[pd.Dat
         submission.write(folder / f"{model}.csv", names, metrics.softmax(logits))
     rows = [(model, fold, 0.5 + 0.1 * fold) for model in skill if model != ENSEMBLE for fold in range(3)]
     score = {"balanced_accuracy": 0.6, "balanced_accuracy_low": 0.55, "balanced_accuracy_high": 0.64}
-    out_of_fold = pd.DataFrame([{"model": model} | score for model in (*skill, "stacked", ALWAYS_NV)])
+    known = {name: {"training": f"training of {name}", "initialisation": f"weights of {name}"} for name in skill}
+    out_of_fold = pd.DataFrame(
+        [
+            {"model": model} | known.get(model, dict.fromkeys(DESCRIBED, "–")) | score
+            for model in (*skill, "stacked", ALWAYS_NV)
+        ]
+    )
     return pd.DataFrame(rows, columns=["model", "fold", "balanced_accuracy"]), out_of_fold
 
 
@@ -81,6 +89,12 @@ def test_every_model_scores_every_image_as_the_predictor_does(chosen, tmp_path, 
     assert not (tmp_path / "one" / f"{ENSEMBLE}.csv").exists(), "one model is no ensemble"
 
 
+def test_an_unknown_member_is_refused_before_anything_is_scored(chosen, tmp_path):
+    with pytest.raises(UserError, match="the ensemble has the member 'vgg', which is not among vgg16"):
+        external.predict(chosen, ["vgg16"], ["vgg16", "vgg"], tmp_path / "predictions", tmp_path / "partial")
+    assert not (tmp_path / "predictions").exists() and not (tmp_path / "partial").exists()
+
+
 def test_none_asked_for_is_none_found(tmp_path):
     files.write_json(tmp_path / "source.json", {"images": 0})
     assert external.read(tmp_path) is None
@@ -96,15 +110,31 @@ def test_the_opening_counts_what_is_there(chosen):
 # --- tables -----------------------------------------------------------------------------------------------------
 
 
-def test_scores_are_those_of_the_command_and_models_keep_their_order(tmp_path):
+@pytest.mark.parametrize("method", intervals.METHODS)
+def test_scores_are_those_of_the_command_and_models_keep_their_order(tmp_path, method):
+    settings = SETTINGS | {"method": method}
     folds, out_of_fold = made_up(tmp_path, {"worse": 0.5, ENSEMBLE: 2.0, "better": 4.0})
-    tables = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
+    tables = external.tables(tmp_path, folds, out_of_fold, **settings)
     for model in ("worse", ENSEMBLE, "better"):
-        own = tables["scores"].query("model == @model").drop(columns="model").reset_index(drop=True)
-        scores, _ = evaluate.report(tmp_path / f"{model}.csv", tmp_path / external.GROUND_TRUTH, **SETTINGS)
+        own = tables["scores"].query("model == @model").drop(columns=["model", *DESCRIBED]).reset_index(drop=True)
+        scores, _ = evaluate.report(tmp_path / f"{model}.csv", tmp_path / external.GROUND_TRUTH, **settings)
         pd.testing.assert_frame_equal(own, scores)
     for name in ("scores", "against", "recalls", "confusion"):
         assert list(dict.fromkeys(tables[name]["model"])) == ["worse", ENSEMBLE, "better"], name
+
+
+def test_every_table_repeats_how_its_models_were_trained(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, "resnet50": 2.0, ENSEMBLE: 3.0})
+    before = folds.copy()
+    tables = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
+    for name, table in tables.items():
+        assert list(table.columns[:3]) == ["model", *DESCRIBED], name
+        assert (table["training"] == "training of " + table["model"]).all(), name
+        assert (table["initialisation"] == "weights of " + table["model"]).all(), name
+    pd.testing.assert_frame_equal(folds, before)
+    for shown in (external.readable(tables["against"]), external.readable_recalls(tables["recalls"])):
+        assert list(shown.index) == ["vgg16", "resnet50", ENSEMBLE]
+        assert shown.loc["resnet50", list(DESCRIBED)].tolist() == ["training of resnet50", "weights of resnet50"]
 
 
 def test_out_of_fold_and_external_stand_side_by_side(tmp_path):
@@ -176,11 +206,12 @@ def test_what_is_shown_follows_the_tables(tmp_path):
     tables = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
     wide = external.overall(tables["scores"])
     assert list(wide.index) == ["vgg16", "resnet50", ENSEMBLE]
-    assert {"accuracy", "accuracy_low", "accuracy_high", "nll"} <= set(wide.columns)
+    assert {*DESCRIBED, "accuracy", "accuracy_low", "accuracy_high", "nll"} <= set(wide.columns)
     shown = external.readable(tables["against"])
-    assert shown.loc["vgg16", "out of fold"].startswith("0.600") and shown.iloc[2, 3] == "–"
+    assert shown.loc["vgg16", "out of fold"].startswith("0.600") and shown.iloc[2, -1] == "–"
     assert shown["difference"].str.match(r"[+-]\d\.\d{3}").all()
-    assert list(external.readable_recalls(tables["recalls"]).columns) == ["bcc (1)", "df (1)", "mel (2)", "nv (16)"]
+    shown = external.readable_recalls(tables["recalls"])
+    assert list(shown.columns) == [*DESCRIBED, "bcc (1)", "df (1)", "mel (2)", "nv (16)"]
     text = external.small_classes(tables["recalls"])
     assert "No image is of akiec, bkl, vasc" in text
     assert "`df` has 1, so that one answer moves it by 25.0 points" in text and "nv" not in text

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesions import images, inference, paths, predict, submission
+from skinlesions import files, images, inference, params, paths, predict, submission
 from skinlesions.errors import run_main
 from tests.raw_files import jpeg, write_files, write_zip
 from tests.trained_models import MODELS, use_folder, write
@@ -19,10 +19,19 @@ from tests.trained_models import MODELS, use_folder, write
 def models(tmp_path_factory) -> Iterator[None]:
     """A frozen model and one from scratch, which prepare images alike, and a fine-tuned one, which does not."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        use_folder(tmp_path_factory.mktemp("project"), monkeypatch)
+        folder = tmp_path_factory.mktemp("project")
+        use_folder(folder, monkeypatch)
+        use_params(folder / "params.yaml", "all", monkeypatch)
         for seed, description in enumerate(MODELS.values()):
             write(description, seed)
         yield
+
+
+def use_params(path: Path, ensemble: list[str] | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parameters that are this project's, but for the ensemble."""
+    values = params.load().model_dump(mode="json")
+    files.write_json(path, values | {"compare": values["compare"] | {"ensemble": ensemble}})  # JSON is YAML
+    monkeypatch.setattr(paths, "PARAMS", path)
 
 
 def run(monkeypatch, *arguments: object) -> int:
@@ -71,6 +80,17 @@ def test_the_models_that_are_named_are_averaged(models, tmp_path, monkeypatch):
     out = tmp_path / "predictions.csv"
     assert run(monkeypatch, tmp_path / "images", "--models", "scratch, frozen,scratch", "--out", out) == 0
     np.testing.assert_allclose(submission.probabilities(submission.read(out)), probabilities, rtol=1e-3, atol=1e-4)
+
+
+def test_without_names_it_is_the_ensemble_of_the_parameters(models, tmp_path, monkeypatch, capsys):
+    contents = {"b.jpg": jpeg(1), "c.png": jpeg(2)}
+    write_files(tmp_path / "images", contents)
+    out = tmp_path / "predictions.csv"
+    use_params(tmp_path / "other.yaml", ["vgg16", "resnet50"], monkeypatch)
+    assert run(monkeypatch, tmp_path / "images", "--out", out) == 1
+    message = capsys.readouterr().err
+    assert "the ensemble has the member 'resnet50', which is not among frozen, scratch, tuned" in message
+    assert message.endswith("or name trained models with --models\n") and not out.exists()
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_written(models, tmp_path, monkeypatch, capsys):

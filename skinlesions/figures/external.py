@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from skinlesions.figures.comparison import labels
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
 
 # How far above and below the line of its model each of the two results is drawn.
@@ -14,6 +15,8 @@ APART = 0.17
 
 def against(against: pd.DataFrame, folds: pd.DataFrame) -> Figure:
     """The balanced accuracy of every model out of fold and on the external set, with intervals.
+
+    Models with weights that would mislead are marked as figures.comparison.labels does.
 
     Args:
         against: external.tables()["against"].
@@ -28,7 +31,7 @@ def against(against: pd.DataFrame, folds: pd.DataFrame) -> Figure:
     axes.plot(against["out_of_fold"], positions + APART, "o", color=ACCENT, ms=6)
     axes.hlines(positions - APART, against["external_low"], against["external_high"], color=CONTRAST, lw=2)
     axes.plot(against["external"], positions - APART, "s", color=CONTRAST, ms=6)
-    axes.set_yticks(positions, against["model"])
+    axes.set_yticks(positions, labels(against))
     axes.set_ylim(positions[-1] - 0.6, 0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel("balanced accuracy (mean recall of the classes)")
