@@ -3,15 +3,19 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from skinlesions import calibration, comparison, files, predictions
+from skinlesions import assessment, calibration, comparison, files, predictions
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.errors import UserError
 from skinlesions.intervals import bootstrap, lesion_resamples
 from skinlesions.metrics import softmax
 from skinlesions.original import CLAIMS, PROTOCOL
+from tests.studies import SETTINGS, described, study
 from tests.synthetic import synthetic_index, synthetic_predictions
 
-SETTINGS = {"confidence": 0.95, "resamples": 200, "seed": 4}
+
+def compared(models: dict[str, pd.DataFrame], **changed: object) -> dict[str, pd.DataFrame]:
+    """The tables of `models` as the pipeline makes them, under SETTINGS with some `changed`."""
+    return assessment.tables(study(models), **(SETTINGS | changed))
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +30,12 @@ def models() -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def tables(models) -> dict[str, pd.DataFrame]:
-    return comparison.tables(models, **SETTINGS)
+    return compared(models)
 
 
 def test_one_row_per_model_best_first_and_the_reference_last(tables):
     table = tables["comparison"]
-    assert set(table["model"]) == {"vgg16", "resnet50", "baseline_cnn", "ensemble", "always_nv"}
+    assert set(table["model"]) == {"vgg16", "resnet50", "baseline_cnn", "ensemble", "stacked", "always_nv"}
     assert table["model"].iloc[-1] == "always_nv"
     assert table["balanced_accuracy"].iloc[:-1].is_monotonic_decreasing
 
@@ -78,7 +82,7 @@ def test_the_ensemble_is_the_mean_of_calibrated_probabilities(models, tables):
 
 def test_differences_are_paired(models, tables):
     table = tables["differences"].set_index(["model", "other"])
-    assert len(table) == 6  # pairs of three models and the ensemble
+    assert len(table) == 10  # pairs of three models and two ensembles
     assert (table["difference"] >= 0).all()
     row = table.loc[("resnet50", "baseline_cnn")]
     truth = predictions.select(models["vgg16"], "test")
@@ -92,12 +96,12 @@ def test_differences_are_paired(models, tables):
     assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(paired, [0.025, 0.975])))
     assert row["p_value"] == pytest.approx(2 / 201)
     assert (table["p_holm"] >= table["p_value"]).all()
-    assert row["p_holm"] == pytest.approx(6 * 2 / 201)
+    assert row["p_holm"] == pytest.approx(10 * 2 / 201)
 
 
 def test_a_model_does_not_differ_from_its_copy(models):
     twins = {"a": models["vgg16"], "b": models["vgg16"]}
-    table = comparison.tables(twins, **SETTINGS)["differences"].set_index(["model", "other"])
+    table = compared(twins)["differences"].set_index(["model", "other"])
     row = table.loc[("a", "b")]
     assert (row["difference"], row["low"], row["high"], row["p_value"]) == (0, 0, 0, 1)
     assert row["intervals_overlap"] == "yes"
@@ -109,7 +113,7 @@ def test_confusion_recalls_and_folds_tell_one_story(models, tables):
     confusion = tables["confusion"].query("model == 'resnet50'")
     counts = confusion["images"].to_numpy().reshape(7, 7)
     assert (counts == reference.confusion_matrix(test["dx"], called, labels=CLASSES)).all()
-    recalls = tables["recalls"].query("model == 'resnet50'")
+    recalls = tables["classes"].query("model == 'resnet50'")
     assert list(recalls["dx"]) == list(CLASSES)
     assert recalls["recall"].to_numpy() == pytest.approx(counts.diagonal() / counts.sum(axis=1))
     assert confusion["share"].to_numpy().reshape(7, 7).sum(axis=1) == pytest.approx(np.ones(7))
@@ -136,20 +140,20 @@ def test_claims_stand_beside_the_model_of_the_same_name(tables):
 
 
 def test_the_same_predictions_give_the_same_tables_whatever_the_order(models, tables):
-    again = comparison.tables(dict(reversed(models.items())), **SETTINGS)
+    again = compared(dict(reversed(models.items())))
     for name, table in tables.items():
         assert files.csv_bytes(again[name]) == files.csv_bytes(table), name
 
 
 def test_another_seed_moves_the_intervals_and_nothing_else(models, tables):
-    other = comparison.tables(models, **(SETTINGS | {"seed": 5}))["comparison"]
+    other = compared(models, seed=5)["comparison"]
     assert (other["balanced_accuracy"] == tables["comparison"]["balanced_accuracy"]).all()
     assert (other["balanced_accuracy_low"] != tables["comparison"]["balanced_accuracy_low"]).iloc[:-1].all()
 
 
 def test_metrics_are_flat_and_finite(tables):
     metrics = comparison.metrics(tables)
-    assert set(metrics) == {"vgg16", "resnet50", "baseline_cnn", "ensemble"}
+    assert set(metrics) == {"vgg16", "resnet50", "baseline_cnn", "ensemble", "stacked"}
     assert files.json_bytes(metrics)
     row = tables["comparison"].set_index("model").loc["resnet50"]
     assert metrics["resnet50"]["balanced_accuracy"] == pytest.approx(row["balanced_accuracy"], rel=1e-5)
@@ -169,7 +173,7 @@ def test_the_table_reads_as_text(tables):
 
 
 def test_one_model_has_no_ensemble_and_no_differences(models):
-    tables = comparison.tables({"vgg16": models["vgg16"]}, **SETTINGS)
+    tables = compared({"vgg16": models["vgg16"]})
     assert list(tables["comparison"]["model"]) == ["vgg16", "always_nv"]
     assert len(tables["differences"]) == 0
     assert list(tables["calibration"]["model"]) == ["vgg16"]
@@ -178,8 +182,8 @@ def test_one_model_has_no_ensemble_and_no_differences(models):
 def test_a_small_sample_with_absent_and_never_hit_classes():
     index = synthetic_index({"bcc": 4, "bkl": 4, "mel": 5, "nv": 20, "vasc": 1})
     models = {"a": synthetic_predictions(index, -9.0, seed=1, folds=3), "b": synthetic_predictions(index, 1.0, folds=3)}
-    tables = comparison.tables(models, **SETTINGS)
-    recalls = tables["recalls"].set_index(["model", "dx"])
+    tables = compared(models)
+    recalls = tables["classes"].set_index(["model", "dx"])
     assert np.isnan(recalls.loc[("a", "df"), "recall"])
     assert recalls.loc[("a", "mel"), "recall"] == 0
     assert recalls.loc[("a", "df"), "images"] == 0
@@ -196,43 +200,64 @@ def test_predictions_that_do_not_belong_together_are_refused(models):
         (synthetic_predictions(index, folds=4), "differ in fold"),
     ):
         with pytest.raises(UserError, match=message):
-            comparison.tables({"a": models["vgg16"], "b": other}, **SETTINGS)
+            compared({"a": models["vgg16"], "b": other})
     with pytest.raises(UserError, match="at least one model"):
-        comparison.tables({}, **SETTINGS)
+        compared({})
     with pytest.raises(UserError, match="'ensemble'"):
-        comparison.tables({"ensemble": models["vgg16"]}, **SETTINGS)
+        compared({"ensemble": models["vgg16"]})
 
 
 def test_the_table_says_how_each_model_was_trained(models):
-    known = {name: {"training": "fine-tuned", "initialisation": "ImageNet", "name": name} for name in models}
-    table = comparison.tables(models, **SETTINGS, descriptions=known)["comparison"].set_index("model")
+    known = {name: described(name, training="fine-tuned") for name in models}
+    table = assessment.tables(study(models, descriptions=known), **SETTINGS)["comparison"].set_index("model")
     assert table.loc["vgg16", list(comparison.DESCRIBED)].tolist() == ["fine-tuned", "ImageNet"]
     assert table.loc["ensemble", list(comparison.DESCRIBED)].tolist() == ["mean of 3 models", "–"]
+    assert table.loc["stacked", list(comparison.DESCRIBED)].tolist() == ["stacked on 3 models", "–"]
     assert table.loc["always_nv", list(comparison.DESCRIBED)].tolist() == ["–", "–"]
 
 
 def test_the_ensemble_has_the_members_it_is_told(models):
     members = ["vgg16", "resnet50"]
-    table = comparison.tables(models, **SETTINGS, ensemble=members)["comparison"].set_index("model")
-    pair = comparison.tables({name: models[name] for name in members}, **SETTINGS)["comparison"].set_index("model")
+    table = compared(models, ensemble=members)["comparison"].set_index("model")
+    pair = compared({name: models[name] for name in members})["comparison"].set_index("model")
     assert table.loc["ensemble", "nll"] == pytest.approx(pair.loc["ensemble", "nll"])
-    assert set(table.index) == {*models, "ensemble", "always_nv"}
+    assert set(table.index) == {*models, "ensemble", "stacked", "always_nv"}
     with pytest.raises(UserError, match="the ensemble has the member 'alexnet', which is not among vgg16"):
-        comparison.tables(models, **SETTINGS, ensemble=["alexnet", "vgg16"])
+        compared(models, ensemble=["alexnet", "vgg16"])
 
 
 def test_more_resamples_allow_smaller_p_values(models):
-    few = comparison.tables(models, **SETTINGS)["differences"]
-    many = comparison.tables(models, **SETTINGS, test_resamples=2000)["differences"]
+    few = compared(models)["differences"]
+    many = compared(models, test_resamples=2000)["differences"]
     assert few["p_value"].min() == pytest.approx(2 / 201) and many["p_value"].min() == pytest.approx(2 / 2001)
 
 
-def test_balanced_accuracies_in_one_product_are_those_of_the_bootstrap(models, monkeypatch):
+def test_every_class_is_scored_against_the_rest(models, tables):
     test = predictions.select(models["vgg16"], "test")
-    labels = predictions.labels(test)
-    weights = lesion_resamples(test["group"].to_numpy(), labels, 50, 0)
-    raw = {name: softmax(predictions.logits(predictions.select(table, "test"))) for name, table in models.items()}
-    monkeypatch.setattr(comparison, "CHUNK_NUMBERS", 7 * len(labels))
-    drawn = comparison.balanced_accuracies(labels, {name: p.argmax(axis=1) for name, p in raw.items()}, weights)
-    for name, probabilities in raw.items():
-        np.testing.assert_allclose(drawn[name], bootstrap(labels, probabilities, weights)["balanced_accuracy"])
+    probabilities = softmax(predictions.logits(test))
+    called = np.array(CLASSES)[probabilities.argmax(axis=1)]
+    rows = tables["classes"].query("model == 'vgg16'").set_index("dx")
+    precision, recall, f1, images = reference.precision_recall_fscore_support(test["dx"], called, labels=CLASSES)
+    assert rows["precision"].to_numpy() == pytest.approx(precision)
+    assert rows["recall"].to_numpy() == pytest.approx(recall)
+    assert rows["f1"].to_numpy() == pytest.approx(f1)
+    assert rows["images"].tolist() == images.tolist()
+    for k, name in enumerate(CLASSES):
+        of_class = (test["dx"] == name).to_numpy()
+        row = rows.loc[name]
+        assert row["auc"] == pytest.approx(reference.roc_auc_score(of_class, probabilities[:, k]))
+        assert row["average_precision"] == pytest.approx(
+            reference.average_precision_score(of_class, probabilities[:, k])
+        )
+        assert row["specificity"] == pytest.approx(reference.recall_score(~of_class, called != name))
+        assert row["auc_low"] < row["auc"] < row["auc_high"]
+
+
+def test_the_intervals_are_of_the_method_that_is_asked_for(models, tables):
+    corrected = compared(models, interval_method="bca")
+    for name in ("comparison", "differences", "classes"):
+        same, changed = tables[name], corrected[name]
+        low = "low" if name == "differences" else "balanced_accuracy_low" if name == "comparison" else "recall_low"
+        assert (changed[low] != same[low]).any(), name
+        estimates = [column for column in same if not column.endswith(("low", "high"))]
+        pd.testing.assert_frame_equal(changed[estimates], same[estimates])

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from skinlesions import balancing, calibration, ensembles, metrics, paths, predictions
 from skinlesions.dataset.schema import CLASSES, LOGIT_COLUMNS
 from skinlesions.errors import UserError
+from skinlesions.intervals import lesion_resamples
 from tests.synthetic import synthetic_index, synthetic_predictions
 
 PLAN = balancing.Plan("balanced_weights", 0.6711, 0.999, 2.0, 1.0)
@@ -187,7 +188,8 @@ def test_a_fold_is_fitted_on_the_validation_rows_of_its_own_models(three, built)
 
 
 def test_the_comparison_of_ensembles(built):
-    table = ensembles.compare(built, confidence=0.95, resamples=200, seed=0)
+    weights = lesion_resamples(built.truth["group"].to_numpy(), predictions.labels(built.truth), 200, seed=0)
+    table = ensembles.compare(built, weights, confidence=0.95)
     assert sorted(table["way"]) == sorted(built.probabilities)
     assert table["balanced_accuracy"].is_monotonic_decreasing
     reference = table[table["way"] == ensembles.REFERENCE].iloc[0]
@@ -203,6 +205,28 @@ def test_the_comparison_of_ensembles(built):
     labels = predictions.labels(built.truth)
     row = table.set_index("way").loc["stacked"]
     assert row["nll"] == pytest.approx(metrics.summary(labels, built.probabilities["stacked"])["nll"])
+
+
+def test_what_it_says_follows_the_numbers(built):
+    weights = lesion_resamples(built.truth["group"].to_numpy(), predictions.labels(built.truth), 200, seed=0)
+    table = ensembles.compare(built, weights, confidence=0.95)
+    text = ensembles.in_words(table, 0.95)
+    best = table.iloc[0]
+    assert f"**{ensembles.WAY_NAMES[best['way']]}**, {best['balanced_accuracy']:.3f}" in text
+    told = {way: f"{name} by" in text for way, name in ensembles.WAY_NAMES.items() if way != ensembles.REFERENCE}
+    assert all(told.values()), told
+    sure = table.assign(p_holm=1.0)
+    assert "Not to be told apart" in ensembles.in_words(sure, 0.95) and "More than" not in ensembles.in_words(
+        sure, 0.95
+    )
+    assert "no ensemble" in ensembles.in_words(None, 0.95)
+
+
+def test_the_members_are_named_or_all():
+    assert ensembles.members("all", ["b", "a"]) == ["a", "b"]
+    assert ensembles.members(["b"], ["b", "a"]) == ["b"]
+    with pytest.raises(UserError, match="the ensemble has the member 'c', which is not among a, b"):
+        ensembles.members(["a", "c"], ["b", "a"])
 
 
 def test_models_that_cannot_be_combined_are_refused(three):

@@ -1,21 +1,31 @@
 import gzip
+import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from skinlesions import comparison, files, params, paths, predictions, verify
+from skinlesions import assessment, balancing, comparison, files, params, paths, predictions, verify
 from skinlesions.dataset.schema import LOGIT_COLUMNS
 from skinlesions.errors import UserError
+from tests.studies import SETTINGS as CHOSEN
+from tests.studies import study
 from tests.synthetic import synthetic_index, synthetic_predictions
 
-SETTINGS = params.Compare(confidence=0.95, resamples=50, test_resamples=80, seed=4, ensemble="all")
-DESCRIPTIONS = {name: {"training": "fine-tuned", "initialisation": "ImageNet"} for name in ("resnet50", "vgg16")}
+SETTINGS = params.Compare(**(CHOSEN | {"resamples": 50, "test_resamples": 80}))
+TABLES = {
+    *("comparison", "differences", "classes", "confusion", "folds", "transfer", "claims", "temperatures"),
+    *("ensembles", "ensemble_weights", "ensemble_spreads", "calibration", "class_calibration", "reliability"),
+    *("discrimination", "operating_points", "curves", "groups", "group_scores", "group_differences", "nevi"),
+    *("coverage_curves", "coverage_areas", "coverage_classes"),
+}
 
 
-@pytest.fixture
-def reports(tmp_path):
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
     """A published report of two models, made the way the pipeline makes it: from the uncompressed predictions."""
+    tmp_path = tmp_path_factory.mktemp("published")
     index = synthetic_index()
     models = {}
     for name, skill in (("resnet50", 1.6), ("vgg16", 0.9)):
@@ -25,12 +35,22 @@ def reports(tmp_path):
         published = tmp_path / "reports" / "predictions" / f"{name}.csv.gz"
         published.parent.mkdir(parents=True, exist_ok=True)
         published.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
-    files.write_json(tmp_path / "reports" / "predictions" / "models.json", DESCRIPTIONS)
-    tables = comparison.tables(models, descriptions=DESCRIPTIONS, **SETTINGS.model_dump())
+    made = study(models)
+    folder = tmp_path / "reports" / "predictions"
+    files.write_json(folder / "models.json", made.descriptions)
+    balancing.write(folder / "plan.json", made.plan)
+    files.write_csv(folder / "metadata.csv", made.metadata)
+    tables = assessment.tables(made, **SETTINGS.model_dump())
     for name, table in tables.items():
         files.write_csv(tmp_path / "reports" / "tables" / "compare" / f"{name}.csv", table)
     files.write_json(tmp_path / "reports" / "metrics.json", {"compare": comparison.metrics(tables), "train": {}})
     return tmp_path / "reports"
+
+
+@pytest.fixture
+def reports(published, tmp_path):
+    """A copy of that report, to tamper with."""
+    return shutil.copytree(published, tmp_path / "reports")
 
 
 def faults(reports):
@@ -46,29 +66,32 @@ def replace_in(path, old, new):
 def test_an_honest_report_passes(reports):
     checked = dict(verify.differences(reports, SETTINGS))
     assert not any(checked.values())
-    assert {name.rsplit("/", 1)[1] for name in checked} == {
-        "calibration.csv",
-        "claims.csv",
-        "comparison.csv",
-        "confusion.csv",
-        "differences.csv",
-        "folds.csv",
-        "metrics.json",
-        "recalls.csv",
-        "temperatures.csv",
-    }
+    assert {name.rsplit("/", 1)[1] for name in checked} == {f"{name}.csv" for name in TABLES} | {"metrics.json"}
 
 
 def test_a_model_that_claims_another_training_is_found_out(reports):
-    replace_in(reports / "predictions" / "models.json", "fine-tuned", "from scratch")
+    replace_in(reports / "predictions" / "models.json", "frozen features", "from scratch")
     (fault,) = [fault for fault in faults(reports) if "comparison.csv" in fault]
-    assert "column training: published 'fine-tuned', computed 'from scratch'" in fault
+    assert "column training: published 'frozen features', computed 'from scratch'" in fault
 
 
-def test_descriptions_that_are_missing_are_named(reports):
-    (reports / "predictions" / "models.json").unlink()
-    with pytest.raises(UserError, match=r"predictions/models\.json cannot be read"):
+@pytest.mark.parametrize("name", ["models.json", "plan.json", "metadata.csv"])
+def test_what_is_missing_beside_the_predictions_is_named(reports, name):
+    (reports / "predictions" / name).unlink()
+    with pytest.raises(UserError, match=rf"predictions/{re.escape(name)} (cannot be read|does not exist)"):
         faults(reports)
+
+
+def test_another_plan_shows_in_the_calibration(reports):
+    replace_in(reports / "predictions" / "plan.json", "balanced_weights", "none")
+    found = faults(reports)
+    assert any("calibration.csv" in fault for fault in found)
+    assert not any("comparison.csv, row 1" in fault and "balanced_accuracy" in fault for fault in found)
+
+
+def test_other_metadata_show_in_the_groups(reports):
+    replace_in(reports / "predictions" / "metadata.csv", "female", "male")
+    assert any("groups.csv" in fault for fault in faults(reports))
 
 
 def test_a_tampered_number_is_named_with_row_and_column(reports):
@@ -91,13 +114,13 @@ def test_rounding_of_the_last_digit_is_no_difference(reports):
 def test_text_and_counts_must_be_exact(reports):
     compare = reports / "tables" / "compare"
     replace_in(compare / "claims.csv", "475 of 1,499", "474 of 1,499")
-    line = (compare / "recalls.csv").read_text().splitlines()[1]
+    line = (compare / "classes.csv").read_text().splitlines()[1]
     cells = line.split(",")
-    replace_in(compare / "recalls.csv", line, ",".join([*cells[:2], cells[2] + ".00001", *cells[3:]]))
+    replace_in(compare / "classes.csv", line, ",".join([*cells[:2], cells[2] + ".00001", *cells[3:]]))
     found = faults(reports)
     assert len(found) == 2
     assert "claims.csv, row 1, column differs" in found[0]
-    assert "recalls.csv, row 1, column images" in found[1]
+    assert "classes.csv, row 1, column images" in found[1]
 
 
 def test_a_tampered_metric_is_named(reports):
@@ -150,15 +173,15 @@ def test_missing_rows_columns_and_models_are_differences(reports):
     compare = reports / "tables" / "compare"
     text = (compare / "folds.csv").read_text()
     (compare / "folds.csv").write_text(text.rsplit("\n", 2)[0] + "\n")
-    replace_in(compare / "recalls.csv", "lesions", "patients")
+    replace_in(compare / "classes.csv", "lesions", "patients")
     (compare / "temperatures.csv").write_bytes(b"")
     found = faults(reports)
     assert len(found) == 3
-    assert "folds.csv: has 14 rows; computed: 15" in found[0]
-    assert "recalls.csv: has the columns" in found[1]
-    assert "temperatures.csv: is not CSV" in found[2]
+    assert any("folds.csv: has 19 rows; computed: 20" in fault for fault in found)
+    assert any("classes.csv: has the columns" in fault for fault in found)
+    assert any("temperatures.csv: is not CSV" in fault for fault in found)
     (reports / "predictions" / "vgg16.csv.gz").unlink()
-    assert any("comparison.csv: has 4 rows; computed: 2" in fault for fault in faults(reports))
+    assert any("comparison.csv: has 5 rows; computed: 2" in fault for fault in faults(reports))
 
 
 def test_without_predictions_it_says_what_to_do(tmp_path):
@@ -171,8 +194,8 @@ def test_the_command_prints_a_line_per_file_and_fails_on_a_difference(reports, m
     monkeypatch.setattr(params, "load", lambda: params.Params.model_construct(compare=SETTINGS))
     verify.main()
     output = capsys.readouterr().out
-    assert output.count("ok   ") == 9
-    assert "all 9 files follow" in output
+    assert output.count("ok   ") == len(TABLES) + 1
+    assert f"all {len(TABLES) + 1} files follow" in output
 
     path = reports / "tables" / "compare" / "confusion.csv"
     path.write_text(path.read_text().replace("ensemble", "Ensemble"))
