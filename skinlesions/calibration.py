@@ -8,18 +8,37 @@ never saw:
 - vector scaling: each class has a factor and a shift of its own (the same paper), drawn towards the temperature.
 
 What follows from the balancing plan alone is the correction of the prior: training against the imbalance makes rare
-classes look commoner than they are, by a known amount that `natural_logits` takes back.
+classes look commoner than they are, by a known amount that `natural_logits` takes back. NumPy, SciPy and pandas are
+all it needs.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq, minimize
+from scipy.sparse import csr_array
 
 from skinlesions import balancing, intervals, predictions
 from skinlesions.dataset.schema import CLASSES
+from skinlesions.errors import UserError
 from skinlesions.metrics import CALIBRATION_BINS, equal_mass_bins, softmax
+
+# Every way to make probabilities of logits, and what each is called where people read.
+WAY_NAMES = {
+    "as_trained": "as trained",
+    "temperature": "temperature scaling",
+    "vector": "vector scaling",
+    "prior_corrected": "prior corrected",
+    "prior_corrected_temperature": "prior corrected, then temperature scaling",
+}
+WAYS = tuple(WAY_NAMES)
+
+# What the other ways are compared with.
+REFERENCE = "as_trained"
 
 # Beyond these a temperature says that the logits are perfect or worthless on the validation images, not how far off.
 LOWEST, HIGHEST = 0.01, 100.0
@@ -30,6 +49,17 @@ FACTOR_PRIOR, SHIFT_PRIOR = 0.25, 1.0
 
 # The row of a reliability table that is about the predicted class, whichever it is.
 PREDICTED = "predicted"
+
+# How many resamples tell the error that chance alone would show: a mean over them, which settles quickly.
+CHANCE_RESAMPLES = 200
+
+# The scores of the table `calibration`, and those that chance alone puts above 0.
+SCORES = ("nll", "nll_change", "brier", "ece", "class_ece")
+CHANCES = ("ece", "class_ece")
+
+RELIABILITY_COLUMNS = ("model", "way", "dx", "bin", "images", "confidence", "share", "low", "high")
+
+Fit = TypeVar("Fit")
 
 
 def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
@@ -62,11 +92,16 @@ def temperature(labels: np.ndarray, logits: np.ndarray) -> float:
     return float(np.exp(brentq(slope, low, high, xtol=1e-12)))
 
 
-def fold_temperatures(table: pd.DataFrame) -> dict[int, float]:
-    """The temperature of every fold's model in the predictions `table`, fitted on its validation rows."""
+def fold_fits(table: pd.DataFrame, fit: Callable[[np.ndarray, np.ndarray], Fit]) -> dict[int, Fit]:
+    """What `fit` makes of the labels and logits of the validation rows, for the model of every fold in `table`."""
     val = predictions.select(table, "val")
     labels, logits, fold = predictions.labels(val), predictions.logits(val), val["fold"].to_numpy()
-    return {int(k): temperature(labels[fold == k], logits[fold == k]) for k in np.unique(fold)}
+    return {int(k): fit(labels[fold == k], logits[fold == k]) for k in np.unique(fold)}
+
+
+def fold_temperatures(table: pd.DataFrame) -> dict[int, float]:
+    """The temperature of every fold's model in the predictions `table`, fitted on its validation rows."""
+    return fold_fits(table, temperature)
 
 
 def calibrated_probabilities(table: pd.DataFrame, temperatures: dict[int, float]) -> np.ndarray:
@@ -141,26 +176,6 @@ def vector_scaling(
     return VectorScaling(found.x[:classes] / overall, found.x[classes:])
 
 
-def fold_vector_scalings(table: pd.DataFrame) -> dict[int, VectorScaling]:
-    """The vector scaling of every fold's model in the predictions `table`, fitted on its validation rows."""
-    val = predictions.select(table, "val")
-    labels, logits, fold = predictions.labels(val), predictions.logits(val), val["fold"].to_numpy()
-    return {int(k): vector_scaling(labels[fold == k], logits[fold == k]) for k in np.unique(fold)}
-
-
-def vector_scaled_probabilities(table: pd.DataFrame, scalings: dict[int, VectorScaling]) -> np.ndarray:
-    """The probabilities of the test rows of `table`, each under the scaling of its fold, float64 [N, 7].
-
-    Rows are in the order of predictions.select(table, "test").
-    """
-    test = predictions.select(table, "test")
-    logits, fold = predictions.logits(test), test["fold"].to_numpy()
-    scaled = np.empty_like(logits)
-    for k, scaling in scalings.items():
-        scaled[fold == k] = scaling(logits[fold == k])
-    return softmax(scaled)
-
-
 def natural_logits(logits: np.ndarray, plan: balancing.Plan, class_counts: np.ndarray) -> np.ndarray:
     """The logits that the same network would have learned without the balancing plan, float64 [N, 7].
 
@@ -225,50 +240,87 @@ def rebalanced(probabilities: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return scaled / scaled.sum(axis=1, keepdims=True)
 
 
-def ways(table: pd.DataFrame, plan: balancing.Plan) -> dict[str, np.ndarray]:
-    """The probabilities of the test rows of `table` by every way to make them, float64 [N, 7] each.
+def probabilities(table: pd.DataFrame, split: str, way: str, plan: balancing.Plan | None = None) -> np.ndarray:
+    """The probabilities of the rows of `split` by one of WAYS, float64 [N, 7].
 
     - as_trained: the softmax of the logits.
-    - temperature and vector: after the scaling of that name.
+    - temperature and vector: after the scaling of that name, fitted on the validation rows of each fold. Those of the
+      validation rows themselves are therefore those that the scaling was fitted to.
     - prior_corrected: without the balancing plan. prior_corrected_temperature: the same after temperature scaling.
 
     The first two predict the same classes. Beside vector and prior_corrected, which state how common the classes are
-    in the data, `rebalanced` gives the predictions for balanced accuracy. Rows are in the order of
-    predictions.select(table, "test").
-    """
-    corrected = without_plan(table, plan)
-    return {
-        "as_trained": softmax(predictions.logits(predictions.select(table, "test"))),
-        "temperature": calibrated_probabilities(table, fold_temperatures(table)),
-        "vector": vector_scaled_probabilities(table, fold_vector_scalings(table)),
-        "prior_corrected": softmax(predictions.logits(predictions.select(corrected, "test"))),
-        "prior_corrected_temperature": calibrated_probabilities(corrected, fold_temperatures(corrected)),
-    }
-
-
-def class_calibration_errors(
-    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None, bins: int = CALIBRATION_BINS
-) -> np.ndarray:
-    """The expected calibration error of the probability of each class, float64 [C], or [R, C] with weights.
-
-    For each class, the mean over equal-mass bins of its probability of |share of the class - mean probability|,
-    weighted by the images in each; the mean over classes is the class-wise error of Kull et al. 2019. Unlike the error
-    of the predicted class (`ece` of skinlesions.metrics), it sees a rare class that is overcalled.
+    in the data, `rebalanced` gives the predictions for balanced accuracy.
 
     Args:
-        labels: int [N].
-        probabilities: float [N, C].
-        weights: how often each image counts, [R, N]; None: once. The bins do not move with the weights.
-        bins: how many.
+        table: the predictions of a model, with both splits.
+        split: test or val; rows are in the order of predictions.select(table, split).
+        way: one of WAYS.
+        plan: what was done against the imbalance; only the prior-corrected ways ask for it.
+
+    Raises:
+        ValueError: the way or the split is unknown, or a plan is needed.
     """
-    counted = np.ones((1, len(labels))) if weights is None else np.asarray(weights, dtype=np.float64)
-    errors = []
-    for k in range(probabilities.shape[1]):
-        excess = (labels == k) - probabilities[:, k]
-        members = np.eye(bins)[equal_mass_bins(probabilities[:, k], bins)]
-        errors.append(np.abs(counted @ (excess[:, None] * members)).sum(axis=1) / counted.sum(axis=1))
-    stacked = np.stack(errors, axis=1)
-    return stacked[0] if weights is None else stacked
+    if way not in WAYS:
+        raise ValueError(f"unknown way {way!r} to make probabilities; known: {', '.join(WAYS)}")
+    if way.startswith("prior_corrected"):
+        if plan is None:
+            raise ValueError(f"{way} takes a balancing plan back, and needs it")
+        table = without_plan(table, plan)
+    rows = predictions.select(table, split)
+    logits, fold = predictions.logits(rows), rows["fold"]
+    if way.endswith("temperature"):
+        logits = logits / fold.map(fold_temperatures(table)).to_numpy()[:, None]
+    if way == "vector":
+        logits = logits.copy()
+        for k, scaling in fold_fits(table, vector_scaling).items():
+            logits[fold == k] = scaling(logits[fold == k])
+    return softmax(logits)
+
+
+# --- how far they mean it ---------------------------------------------------------------------------------------
+
+
+def tables(
+    labels: np.ndarray,
+    scored: dict[str, dict[str, np.ndarray]],
+    weights: np.ndarray,
+    confidence: float,
+    drawn: Sequence[str],
+) -> dict[str, pd.DataFrame]:
+    """Everything about calibration that is tabulated.
+
+    - calibration: model, way; nll, brier and ece as in skinlesions.metrics, and class_ece, the mean over the classes
+      of the same error of the probability of each class (Kull et al., "Beyond temperature scaling", NeurIPS 2019);
+      nll_change, the nll less that of the model as trained. All with intervals. Unlike ece, which is about the
+      predicted class, class_ece sees a rare class that is overcalled.
+      ece_chance and class_ece_chance are what the errors of honest probabilities would be expected to be: a mean of
+      absolute values is never 0.
+    - class_calibration: model, way, dx; stated (the mean probability of the class), share (of the images), and error,
+      their difference, with interval: above 0 where the class is stated too often.
+    - reliability: model, way, and the columns of `reliability`.
+
+    Args:
+        labels: int [N], positions in CLASSES.
+        scored: by model and way, float64 [N, 7]; a model may lack some of WAYS.
+        weights: how often each image counts in each resample of the lesions, [R, N].
+        confidence: of the percentile intervals.
+        drawn: the models of the last two tables.
+
+    Raises:
+        UserError: one of `drawn` is not among the models.
+    """
+    if unknown := sorted(set(drawn) - set(scored)):
+        raise UserError(f"calibration is drawn for {unknown[0]!r}, which is not among {', '.join(scored)}")
+    shown = {(model, way): stated for model in drawn for way, stated in scored[model].items()}
+    diagrams = [
+        reliability(labels, stated, weights, confidence).assign(model=model, way=way)
+        for (model, way), stated in shown.items()
+    ]
+    return {
+        "calibration": _overall(labels, scored, weights, confidence),
+        "class_calibration": _by_class(labels, shown, weights, confidence),
+        "reliability": pd.concat(diagrams, ignore_index=True)[list(RELIABILITY_COLUMNS)],
+    }
 
 
 def reliability(
@@ -292,26 +344,135 @@ def reliability(
         mean probability), share (of images that are of that class), low and high (of the share). Resamples in which a
         bin has no images are left out of its interval.
     """
-    predicted = probabilities.argmax(axis=1)
-    curves = [(PREDICTED, probabilities.max(axis=1), labels == predicted)]
-    curves += [(name, probabilities[:, k], labels == k) for k, name in enumerate(CLASSES)]
-    weights = np.asarray(weights, dtype=np.float64)
+    names, stated, right = _curves(labels, probabilities)
+    bin_of = np.stack([equal_mass_bins(column, bins) for column in stated])
+    images = np.bincount(_cells(bin_of, bins).ravel())
+    both = np.concatenate([np.ones(stated.shape), right])
+    drawn, hits = np.split(_binned(weights, both, np.tile(bin_of, (2, 1)), bins), 2, axis=1)
     rows = []
-    for name, stated, right in curves:
-        bin_of = equal_mass_bins(stated, bins)
-        for number in np.unique(bin_of):
-            rows_in = np.flatnonzero(bin_of == number)
-            drawn = np.take(weights, rows_in, axis=1)
-            total = drawn.sum(axis=1)
-            shares = (drawn @ right[rows_in])[total > 0] / total[total > 0]
-            rows.append(
-                {
-                    "dx": name,
-                    "bin": int(number),
-                    "images": len(rows_in),
-                    "confidence": stated[rows_in].mean(),
-                    "share": right[rows_in].mean(),
-                }
-                | dict(zip(("low", "high"), intervals.percentile_interval(shares, confidence), strict=True))
-            )
+    for cell in np.flatnonzero(images):
+        curve, number = divmod(cell, bins)
+        inside, counts = bin_of[curve] == number, drawn[:, cell] > 0
+        low, high = intervals.percentile_interval(hits[counts, cell] / drawn[counts, cell], confidence)
+        means = {"confidence": stated[curve, inside].mean(), "share": right[curve, inside].mean()}
+        rows.append({"dx": names[curve], "bin": number, "images": images[cell], **means, "low": low, "high": high})
     return pd.DataFrame(rows)
+
+
+def _curves(labels: np.ndarray, probabilities: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """What is stated of each image and whether it is so, for the predicted class and then for each of CLASSES.
+
+    Returns:
+        the names of the curves [K]; the probabilities, float64 [K, N]; whether the image is of that class, bool [K, N].
+    """
+    stated = np.concatenate([probabilities.max(axis=1)[None], probabilities.T])
+    right = [labels == probabilities.argmax(axis=1), *(labels == k for k in range(len(CLASSES)))]
+    return [PREDICTED, *CLASSES], stated, np.stack(right)
+
+
+def _cells(bin_of: np.ndarray, bins: int) -> np.ndarray:
+    """The bins [K, N] of K curves, numbered through, int64 [K, N]."""
+    return bin_of + bins * np.arange(len(bin_of))[:, None]
+
+
+def _binned(weights: np.ndarray, values: np.ndarray, bin_of: np.ndarray, bins: int) -> np.ndarray:
+    """The weighted sums of `values` [K, N] of K curves in their bins [K, N], float64 [R, K × bins], for weights [R, N].
+
+    An image is in one bin of each curve, which leaves the matrix of the bins nearly empty.
+    """
+    curves, count = values.shape
+    place = (_cells(bin_of, bins).ravel(), np.tile(np.arange(count), curves))
+    cells = csr_array((values.ravel().astype(np.float64), place), shape=(curves * bins, count))
+    parts = np.array_split(weights, max(1, weights.size // intervals.CHUNK_NUMBERS))
+    return np.concatenate([(cells @ np.ascontiguousarray(part.T, dtype=np.float64)).T for part in parts])
+
+
+def _scores(
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, bins: int = CALIBRATION_BINS
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """What each image adds to the scores of the table `calibration`, and what chance adds to two of them.
+
+    A calibration error is the mean over images of what is stated too much, with the sign that this has in the bin of
+    the image. In a resample the signs stay as they are, like the bins: if they followed it, the noise of every bin
+    would add to the error, and the resamples would lie above the error that they are resamples of.
+
+    By chance alone, the gap of a bin between what is stated and what is so would move around 0 as far as it moves from
+    resample to resample.
+
+    Args:
+        weights: [R, N]; a mean over them settles quickly, so that some hundred are enough.
+
+    Returns:
+        by score, float64 [N], whose mean is the score; by calibration error, what honest probabilities would show.
+    """
+    _, stated, right = _curves(labels, probabilities)
+    bin_of, excess = np.stack([equal_mass_bins(column, bins) for column in stated]), stated - right
+    gaps = np.bincount(_cells(bin_of, bins).ravel(), excess.ravel(), minlength=len(stated) * bins)
+    errors = excess * np.sign(gaps)[_cells(bin_of, bins)]
+    drawn = _binned(weights, excess, bin_of, bins) / weights.sum(axis=1, dtype=np.float64)[:, None]
+    chance = np.abs(drawn - gaps / len(labels)).mean(axis=0).reshape(len(stated), bins).sum(axis=1)
+    likelihood = np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).eps)
+    scores = {
+        "nll": -np.log(likelihood),
+        "brier": ((probabilities - np.eye(len(CLASSES))[labels]) ** 2).sum(axis=1),
+        "ece": errors[0],
+        "class_ece": errors[1:].mean(axis=0),
+    }
+    return scores, {"ece": chance[0], "class_ece": chance[1:].mean()}
+
+
+def _overall(
+    labels: np.ndarray, scored: dict[str, dict[str, np.ndarray]], weights: np.ndarray, confidence: float
+) -> pd.DataFrame:
+    """The table `calibration`."""
+    rows, columns = [], []
+    for model, by_way in scored.items():
+        found = {way: _scores(labels, stated, weights[:CHANCE_RESAMPLES]) for way, stated in by_way.items()}
+        reference = found[REFERENCE][0]["nll"] if REFERENCE in found else np.full(len(labels), np.nan)
+        for way, (scores, chance) in found.items():
+            rows.append({"model": model, "way": way} | {f"{name}_chance": error for name, error in chance.items()})
+            columns += [scores["nll"], scores["nll"] - reference, *(scores[name] for name in SCORES[2:])]
+    table = pd.DataFrame(rows)
+    estimates, low, high = (
+        values.reshape(len(rows), len(SCORES)) for values in _with_intervals(np.stack(columns), weights, confidence)
+    )
+    for place, name in enumerate(SCORES):
+        table[name], table[f"{name}_low"], table[f"{name}_high"] = estimates[:, place], low[:, place], high[:, place]
+    # Not below 0, where the noise of the bins is greater than their error.
+    errors = [f"{name}_low" for name in CHANCES]
+    table[errors] = table[errors].clip(lower=0)
+    named = [[name, f"{name}_low", f"{name}_high", *([f"{name}_chance"] if name in CHANCES else [])] for name in SCORES]
+    return table[["model", "way", *chain.from_iterable(named)]]
+
+
+def _by_class(
+    labels: np.ndarray, shown: dict[tuple[str, str], np.ndarray], weights: np.ndarray, confidence: float
+) -> pd.DataFrame:
+    """The table `class_calibration`, of the probabilities by model and way."""
+    truth = np.eye(len(CLASSES))[labels]
+    excess = np.concatenate([(stated - truth).T for stated in shown.values()])
+    rows = [
+        {"model": model, "way": way, "dx": dx, "stated": stated[:, k].mean(), "share": truth[:, k].mean()}
+        for (model, way), stated in shown.items()
+        for k, dx in enumerate(CLASSES)
+    ]
+    error, low, high = _with_intervals(excess, weights, confidence)
+    return pd.DataFrame(rows).assign(error=error, error_low=low, error_high=high)
+
+
+def _with_intervals(columns: np.ndarray, weights: np.ndarray, confidence: float) -> tuple[np.ndarray, ...]:
+    """The mean of each of `columns` [K, N], and the lower and upper ends of its interval, float64 [K] each."""
+    # One product for all columns, because the weights are by far the larger matrix.
+    parts = np.array_split(weights, max(1, weights.size // intervals.CHUNK_NUMBERS))
+    sums = np.concatenate([part.astype(np.float64) @ columns.T for part in parts])
+    draws = sums / weights.sum(axis=1, dtype=np.float64)[:, None]
+    low, high = np.transpose([intervals.percentile_interval(values, confidence) for values in draws.T])
+    return columns.mean(axis=1), low, high
+
+
+# --- in words ---------------------------------------------------------------------------------------------------
+
+
+def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
+    """What `tables` shows, as Markdown paragraphs; right whatever the numbers are."""
+    return ""

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize, minimize_scalar
-from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 
 from skinlesions import balancing, calibration, intervals, paths, predictions
@@ -139,19 +138,44 @@ def test_vector_scaling_of_a_rare_or_absent_class_stays_near_the_temperature():
         assert np.abs(scaling.shifts).max() < 4 * calibration.SHIFT_PRIOR
 
 
-def test_each_fold_has_a_vector_scaling_from_its_own_validation_images():
-    table = synthetic_predictions(synthetic_index())
-    scalings = calibration.fold_vector_scalings(table)
-    rows = table[(table["split"] == "val") & (table["fold"] == 2)]
-    own = calibration.vector_scaling(predictions.labels(rows), predictions.logits(rows))
-    assert (scalings[2].factors == own.factors).all() and (scalings[2].shifts == own.shifts).all()
+@pytest.mark.parametrize("split", predictions.SPLITS)
+def test_every_way_scales_each_fold_by_its_own_validation_images(split):
+    table, plan = synthetic_predictions(synthetic_index()), balancing.Plan(strategy="balanced_weights", **PLAN)
+    val, rows = (predictions.select(table, name) for name in ("val", split))
+    counts = calibration.training_counts(table)
     other = table.copy()
     other.loc[other["split"] == "test", "logit_nv"] += 5
-    assert (calibration.fold_vector_scalings(other)[2].shifts == own.shifts).all()
-    test = predictions.select(table, "test")
-    probabilities = calibration.vector_scaled_probabilities(table, scalings)
-    row = int(np.flatnonzero(test["fold"] == 2)[0])
-    assert probabilities[row] == pytest.approx(softmax(own(predictions.logits(test)[row])))
+    for k in range(5):
+        fitting, row = (val["fold"] == k).to_numpy(), int(np.flatnonzero(rows["fold"] == k)[0])
+        labels, logits = predictions.labels(val)[fitting], predictions.logits(val)[fitting]
+        natural = calibration.natural_logits(logits, plan, counts[k])
+        own = predictions.logits(rows)[[row]]
+        own_natural = calibration.natural_logits(own, plan, counts[k])
+        expected = {
+            "as_trained": own,
+            "temperature": own / calibration.temperature(labels, logits),
+            "vector": calibration.vector_scaling(labels, logits)(own),
+            "prior_corrected": own_natural,
+            "prior_corrected_temperature": own_natural / calibration.temperature(labels, natural),
+        }
+        assert list(expected) == list(calibration.WAYS)
+        for way in calibration.WAYS:
+            found = calibration.probabilities(table, split, way, plan)
+            assert found[row] == pytest.approx(softmax(expected[way])[0])
+    # Other test logits change nothing about the validation rows.
+    for way in calibration.WAYS:
+        unmoved = calibration.probabilities(other, "val", way, plan)
+        assert (unmoved == calibration.probabilities(table, "val", way, plan)).all()
+
+
+def test_what_probabilities_cannot_be_made_of_is_refused():
+    table = synthetic_predictions(synthetic_index())
+    with pytest.raises(ValueError, match=r"'isotonic'.*as_trained, temperature"):
+        calibration.probabilities(table, "test", "isotonic")
+    with pytest.raises(ValueError, match="balancing plan"):
+        calibration.probabilities(table, "test", "prior_corrected")
+    with pytest.raises(ValueError, match="split"):
+        calibration.probabilities(table, "train", "vector")
 
 
 @pytest.mark.parametrize("strategy", balancing.DESCRIPTIONS)
@@ -220,25 +244,6 @@ def test_rebalanced_probabilities_are_those_of_equally_common_classes():
     assert np.isfinite(calibration.rebalanced(natural, np.array([0, 0.3, 0.7]))).all()
 
 
-def test_class_calibration_errors_against_scikit_learn_and_under_weights():
-    labels, _, stated = skewed(700, seed=6)
-    probabilities = softmax(stated)
-    errors = calibration.class_calibration_errors(labels, probabilities, bins=10)
-    for k in range(7):
-        share, mean = calibration_curve(labels == k, probabilities[:, k], n_bins=10, strategy="quantile")
-        # Their bins have edges between images, ours hold 70 images each: the same, without ties.
-        assert errors[k] == pytest.approx(np.abs(share - mean).mean(), abs=0.003)
-    weights = np.stack([np.ones(700), np.random.default_rng(7).poisson(1.0, 700)])
-    both = calibration.class_calibration_errors(labels, probabilities, weights, bins=10)
-    assert both.shape == (2, 7)
-    assert both[0] == pytest.approx(errors)
-    order = np.argsort(probabilities[:, 3])
-    gaps = [
-        (weights[1] * ((labels == 3) - probabilities[:, 3]))[order[low : low + 70]].sum() for low in range(0, 700, 70)
-    ]
-    assert both[1, 3] == pytest.approx(np.abs(gaps).sum() / weights[1].sum())
-
-
 def test_reliability_of_honest_probabilities_lies_on_the_diagonal():
     labels, truth, _ = skewed(6000, seed=8)
     probabilities = softmax(truth)
@@ -254,20 +259,17 @@ def test_reliability_of_honest_probabilities_lies_on_the_diagonal():
     assert inside.mean() > 0.85
     gap = (predicted["images"] * (predicted["share"] - predicted["confidence"]).abs()).sum() / 6000
     assert gap == pytest.approx(summary(labels, probabilities)["ece"])
-    mel = table[table["dx"] == "mel"]
-    error = calibration.class_calibration_errors(labels, probabilities)[CLASSES.index("mel")]
-    assert (mel["share"] - mel["confidence"]).abs().mean() == pytest.approx(error)
 
 
 @pytest.mark.parametrize("file", sorted(paths.REPORTS_PREDICTIONS.glob("*.csv.gz")), ids=lambda file: file.name)
 def test_scaling_fitted_on_validation_images_holds_on_the_test_images_of_the_published_predictions(file):
     table = predictions.read(file)
     test = predictions.select(table, "test")
-    labels = predictions.labels(test)
-    raw = softmax(predictions.logits(test))
-    by_temperature = calibration.calibrated_probabilities(table, calibration.fold_temperatures(table))
-    by_vector = calibration.vector_scaled_probabilities(table, calibration.fold_vector_scalings(table))
-    losses = [summary(labels, probabilities)["nll"] for probabilities in (raw, by_temperature, by_vector)]
-    assert losses[1] <= losses[0] + 0.005
-    assert losses[2] <= losses[1] + 0.005
-    assert calibration.class_calibration_errors(labels, by_vector).mean() < 0.02
+    labels, groups = predictions.labels(test), test["group"].to_numpy()
+    ways = ("as_trained", "temperature", "vector")
+    scored = {way: calibration.probabilities(table, "test", way) for way in ways}
+    weights = intervals.lesion_resamples(groups, labels, 20, seed=0)
+    found = calibration.tables(labels, {"it": scored}, weights, 0.95, ["it"])["calibration"].set_index("way")
+    assert found.loc["temperature", "nll_change"] <= 0.005
+    assert found.loc["vector", "nll"] <= found.loc["temperature", "nll"] + 0.005
+    assert found.loc["vector", "class_ece"] < 0.02
