@@ -317,20 +317,26 @@ def small_classes(recalls: pd.DataFrame) -> str:
     return " ".join(parts) or f"Every class has at least {SMALL} lesions."
 
 
+def _named(row: pd.Series) -> str:
+    """The model of `row` with how it was trained and from which weights, as far as that is known."""
+    known = [row[key] for key in DESCRIBED if row[key] != "–"]
+    return f"{row['model']} ({', '.join(known)})" if known else row["model"]
+
+
 def found(against: pd.DataFrame, confidence: float) -> str:
     """What the comparison of out-of-fold and external results says, in words."""
     best, differs = against.iloc[0], against[(against["difference_low"] > 0) | (against["difference_high"] < 0)]
     lower, mean = int((against["difference"] < 0).sum()), 100 * against["difference"].mean()
     reach = (against["external_high"] - against["external_low"]).mean() / 2
     parts = [
-        f"The leader out of fold, {best['model']}, has a balanced accuracy of **{best['external']:.3f}** "
+        f"The leader out of fold, {_named(best)}, has a balanced accuracy of **{best['external']:.3f}** "
         f"({best['external_low']:.3f}–{best['external_high']:.3f}) on the external set, and had "
         f"{best['out_of_fold']:.3f} ({best['out_of_fold_low']:.3f}–{best['out_of_fold_high']:.3f}) out of fold.",
         f"Of {len(against)} models (the ensemble counts as one), {lower} score lower on the external set than out of "
         "fold; the mean difference is "
         f"{abs(mean):.1f} points {'down' if mean < 0 else 'up'}.",
     ]
-    names = f"{len(differs)}: {', '.join(differs['model'])}" if len(differs) else "none"
+    names = f"{len(differs)}: {', '.join(_named(row) for _, row in differs.iterrows())}" if len(differs) else "none"
     parts.append(f"The {100 * confidence:g} % interval of the difference excludes zero for {names}.")
     if len(against) > 2 and against[["external", "out_of_fold"]].nunique().min() > 1:
         ranks = against["external"].corr(against["out_of_fold"], method="spearman")

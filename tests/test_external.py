@@ -224,5 +224,11 @@ def test_a_difference_beyond_its_interval_is_named():
     row = {"out_of_fold": 0.8, "out_of_fold_low": 0.79, "out_of_fold_high": 0.81}
     row |= {"external": 0.5, "external_low": 0.4, "external_high": 0.6}
     row |= {"difference": -0.3, "difference_low": -0.4, "difference_high": -0.2}
-    text = external.found(pd.DataFrame([{"model": "leaky"} | row]), 0.95)
-    assert "excludes zero for 1: leaky" in text and "30.0 points down" in text
+    row |= {"model": "leaky", "training": "frozen features", "initialisation": "random"}
+    text = external.found(pd.DataFrame([row]), 0.95)
+    assert "excludes zero for 1: leaky (frozen features, random)." in text and "30.0 points down" in text
+    ensemble = row | {"model": ENSEMBLE, "training": "mean of 8 models", "initialisation": "–"}
+    text = external.found(pd.DataFrame([ensemble]), 0.95)
+    assert text.startswith("The leader out of fold, ensemble (mean of 8 models), has")
+    unknown = external.found(pd.DataFrame([row | dict.fromkeys(DESCRIBED, "–")]), 0.95)
+    assert unknown.startswith("The leader out of fold, leaky, has")

@@ -45,7 +45,7 @@ def blocks(name, defaults):
         case "06":
             tracked = ["leakage"]
         case "07":
-            tracked = [f"compare.{key}" for key in ("confidence", "ensemble", "resamples", "seed")]
+            tracked = [f"compare.{key}" for key in ("confidence", "ensemble", "interval_method", "resamples", "seed")]
             return notebook.flattened(values, tracked) | {"models": list(values["models"])}
         case _:
             pytest.fail(f"{name}: say here which block of params.yaml it declares")
