@@ -280,3 +280,91 @@ def _places(mass: np.ndarray, last: np.ndarray, coverages: np.ndarray) -> np.nda
     wanted = coverages * mass[:, -1:] * (1 - intervals.ROUNDING)
     places = np.stack([np.searchsorted(own, limits) for own, limits in zip(mass, wanted, strict=True)])
     return last[np.minimum(places, mass.shape[1] - 1)]
+
+
+# --- in words ---------------------------------------------------------------------------------------------------
+
+
+def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
+    """What `tables` shows, as Markdown paragraphs; right whatever the numbers are."""
+    parts = [
+        _gain_in_words(results["curves"]),
+        _areas_in_words(results["areas"]),
+        _classes_in_words(results["classes"]),
+    ]
+    parts.append(f"“Measurably” means that the {100 * confidence:g} % interval excludes equality.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _gain_in_words(curves: pd.DataFrame) -> str:
+    """What answering for NAMED_COVERAGE of the images buys, by REFERENCE."""
+    row = curves.query("score == @REFERENCE and coverage == @NAMED_COVERAGE").iloc[0]
+    before, balanced_before = row["risk"] + row["gain"], row["balanced_risk"] + row["balanced_gain"]
+    return (
+        f"**Answering for {100 * NAMED_COVERAGE:g} % of the images**, those of the greatest {SCORE_NAMES[REFERENCE]}: "
+        f"the rate of error is {decision.in_percent(row, 'risk')}, that over all images {100 * before:.1f} %; it "
+        f"{_change(row, 'gain')}. If all classes were equally common, it would be "
+        f"{decision.in_percent(row, 'balanced_risk')} instead of {100 * balanced_before:.1f} %; it "
+        f"{_change(row, 'balanced_gain')}."
+    )
+
+
+def _change(row: pd.Series, metric: str) -> str:
+    """What becomes of a rate of error that is lower by a gain."""
+    gain, low, high = (100 * row[name] for name in (metric, f"{metric}_low", f"{metric}_high"))
+    if low > 0:
+        return f"falls by {gain:.1f} points ({low:.1f} to {high:.1f})"
+    if high < 0:
+        return f"rises by {-gain:.1f} points ({-high:.1f} to {-low:.1f})"
+    return f"does not change measurably ({-gain:+.1f} points, {-high:+.1f} to {-low:+.1f})"
+
+
+def _areas_in_words(areas: pd.DataFrame) -> str:
+    """Which certainty is the best, and which can be told from REFERENCE."""
+    ranked = areas.sort_values("area", kind="stable").set_index("score")
+    best = ranked.iloc[0]
+    text = (
+        f"The area under the curve of risk over coverage, of which less is better, is {_area(best, 'area')} by the "
+        f"**{SCORE_NAMES[best.name]}**; one that put all wrong answers last would have "
+        f"{best['area'] - best['excess']:.4f}."
+    )
+    others = ranked.drop(index=REFERENCE)
+    less, more = others["difference_high"] < 0, others["difference_low"] > 0
+    for verb, found in (
+        ("measurably less", others[less]),
+        ("measurably more", others[more]),
+        ("no measurable difference", others[~less & ~more]),
+    ):
+        listed = ", ".join(f"{SCORE_NAMES[row.name]} {_area(row, 'difference', '+')}" for _, row in found.iterrows())
+        text += f" Against the {SCORE_NAMES[REFERENCE]}, {verb}: {listed}." if listed else ""
+    return text
+
+
+def _area(row: pd.Series, metric: str, sign: str = "") -> str:
+    """An area, or a difference of two, with its interval."""
+    value, low, high = (f"{row[name]:{sign}.4f}" for name in (metric, f"{metric}_low", f"{metric}_high"))
+    return f"{value} ({low} to {high})" if sign else f"{value} ({low}–{high})"
+
+
+def _classes_in_words(classes: pd.DataFrame) -> str:
+    """Which classes are left out more than others at NAMED_COVERAGE, by REFERENCE, and what is right of the rest."""
+    own = classes.query("score == @REFERENCE and coverage == @NAMED_COVERAGE").dropna(subset="answered")
+    own = own.sort_values("answered", kind="stable")
+    sides = {"less": own["answered_high"] < NAMED_COVERAGE, "more": own["answered_low"] > NAMED_COVERAGE}
+    listed = {
+        side: ", ".join(f"`{row['dx']}` {decision.in_percent(row, 'answered')}" for _, row in own[chosen].iterrows())
+        for side, chosen in sides.items()
+    }
+    found = [f"measurably {side} than this is answered of {names}" for side, names in listed.items() if names]
+    text = f"**Which classes are left out.** {100 * NAMED_COVERAGE:g} % of the images are answered, but "
+    text += f"{'; '.join(found)}." if found else "of no class measurably more or less than this."
+    recalled = own.dropna(subset="recall").sort_values("recall", kind="stable")
+    if len(recalled):
+        worst = recalled.iloc[0]
+        text += (
+            f" Among the images answered for, the class recalled least is `{worst['dx']}`, with "
+            f"{decision.in_percent(worst, 'recall')}"
+        )
+        before = classes.query("score == @REFERENCE and coverage == 1 and dx == @worst['dx']")
+        text += f" against {decision.in_percent(before.iloc[0], 'recall')} of all its images." if len(before) else "."
+    return text

@@ -21,11 +21,16 @@ from skinlesions.intervals import percentile_interval
 METADATA_COLUMNS = ("image_id", "age", "sex", "localization", "dx_type")
 
 ATTRIBUTES = ("sex", "age", "localization", "dx_type")
+# Those of the patient and the lesion; how a diagnosis was confirmed follows from what the lesion looked like.
+COMPARED = ("sex", "age", "localization")
 ATTRIBUTE_NAMES = {"sex": "sex", "age": "age", "localization": "localization", "dx_type": "confirmed by"}
 
 # The first year of each band, and what the band is called.
 AGE_BANDS = ((0, "under 30"), (30, "30–44"), (45, "45–59"), (60, "60–74"), (75, "75 and over"))
 UNKNOWN = "unknown"
+
+# The one group of all images, which the others are read against.
+ALL, ALL_IMAGES = "all", "all images"
 
 # A score that rests on fewer lesions is marked as small: one lesion is worth more than five points of it, and a
 # percentile interval of a share close to 0 or 1 is then too narrow.
@@ -131,6 +136,7 @@ class Scored:
         labels: int64 [N], positions in CLASSES.
         lesions: the lesion of every image, [N].
         probabilities: float64 [N, 7].
+        predicted: the class that the model answers, int64 [N].
         called: whether the model calls an image malignant, bool [N]; skinlesions.decision.called chooses the threshold
             on validation images.
         attributes: as `attributes` returns it, N rows.
@@ -139,12 +145,19 @@ class Scored:
     labels: np.ndarray
     lesions: np.ndarray
     probabilities: np.ndarray
+    predicted: np.ndarray
     called: np.ndarray
     attributes: pd.DataFrame
 
 
 def scored(
-    test: decision.Part, val: decision.Part, image_ids: pd.Series, metadata: pd.DataFrame, specificity: float = 0.90
+    test: decision.Part,
+    val: decision.Part,
+    image_ids: pd.Series,
+    metadata: pd.DataFrame,
+    *,
+    predicted: np.ndarray | None = None,
+    specificity: float = 0.90,
 ) -> Scored:
     """The test images of a model, or of an ensemble, as `tables` takes them.
 
@@ -153,6 +166,8 @@ def scored(
         val: the validation images, which choose the threshold of every fold.
         image_ids: of the test images.
         metadata: as `read_metadata` returns it.
+        predicted: the class that the model answers, int [N]; None: that of the greatest probability. The answer for
+            balanced accuracy is another one where probabilities state how common the classes are.
         specificity: at which images are called malignant, on the validation images.
 
     Raises:
@@ -160,11 +175,12 @@ def scored(
     """
     thresholds = decision.fold_thresholds(val, MALIGNANT, "specificity", specificity)
     called = decision.called(test, MALIGNANT, thresholds)
-    return Scored(test.labels, test.groups, test.probabilities, called, attributes(image_ids, metadata))
+    predicted = test.probabilities.argmax(axis=1) if predicted is None else np.asarray(predicted)
+    return Scored(test.labels, test.groups, test.probabilities, predicted, called, attributes(image_ids, metadata))
 
 
 def tables(scored: Scored, weights: np.ndarray, confidence: float) -> dict[str, pd.DataFrame]:
-    """Everything that is tabulated about groups.
+    """Everything that is tabulated about groups, the first of which is all images (ALL, ALL_IMAGES).
 
     - groups: attribute, group, images, lesions, classes (those present, each with its number of lesions).
     - scores: attribute, group, metric (one of METRICS), images and lesions that the score rests on, value, low, high,
@@ -220,7 +236,7 @@ def _nevi(scored: Scored, weights: np.ndarray, confidence: float) -> pd.DataFram
     that nobody thought worth excising. A specificity over all nevi is mostly about these easy ones.
     """
     nevus = scored.labels == CLASSES.index("nv")
-    predicted = scored.probabilities.argmax(axis=1) == CLASSES.index("nv")
+    predicted = scored.predicted == CLASSES.index("nv")
     rows, found = [], {}
     for kind in ordered_groups("dx_type", scored.attributes["dx_type"][nevus]):
         own = nevus & (scored.attributes["dx_type"] == kind).to_numpy()
@@ -243,7 +259,8 @@ def _both(values: dict[str, np.ndarray], confidence: float) -> dict[str, float]:
 
 
 def _groups(frame: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Every attribute and group with the rows of its images."""
+    """Every attribute and group with the rows of its images, all images first."""
+    yield ALL, ALL_IMAGES, np.arange(len(frame))
     for attribute in ATTRIBUTES:
         for group in ordered_groups(attribute, frame[attribute]):
             yield attribute, group, np.flatnonzero(frame[attribute] == group)
@@ -254,7 +271,7 @@ def _indicators(scored: Scored) -> np.ndarray:
     called so, benign ones, benign ones not called malignant.
     """
     truth = np.eye(len(CLASSES))[scored.labels]
-    recalled = truth * (scored.probabilities.argmax(axis=1) == scored.labels)[:, None]
+    recalled = truth * (scored.predicted == scored.labels)[:, None]
     malignant = decision.positives(scored.labels, MALIGNANT)
     binary = [malignant, malignant & scored.called, ~malignant, ~malignant & ~scored.called]
     return np.column_stack([truth, recalled, *binary]).astype(np.float32)
@@ -350,13 +367,13 @@ def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
 
 def _groups_in_words(results: dict[str, pd.DataFrame], metric: str) -> str:
     """The range of a score over the groups that are large enough, and which of them differ from all other images."""
-    scores = results["scores"].query("metric == @metric and small == 'no' and attribute != 'dx_type'")
+    scores = results["scores"].query("metric == @metric and small == 'no' and attribute in @COMPARED")
     if scores.empty:
         return f"No group has enough lesions for its {METRIC_NAMES[metric]} to be read."
     ranked = scores.sort_values("value", kind="stable")
     ends = [_named(ranked.iloc[position]) for position in (0, -1)]
     spread = f"between {ends[0]} and {ends[1]}" if len(ranked) > 1 else ends[0]
-    differences = results["differences"].query("metric == @metric and small == 'no' and attribute != 'dx_type'")
+    differences = results["differences"].query("metric == @metric and small == 'no' and attribute in @COMPARED")
     apart = differences[(differences["low"] > 0) | (differences["high"] < 0)]
     apart = apart.sort_values("difference", key=abs, ascending=False, kind="stable")
     listed = "; ".join(
@@ -367,10 +384,11 @@ def _groups_in_words(results: dict[str, pd.DataFrame], metric: str) -> str:
     closing = "None differs measurably from all other images."
     if len(apart):
         most = " most of all" if len(apart) > NAMED else ""
-        closing = f"{len(apart)} of {len(differences)} differ from all other images,{most} {listed}."
+        verb = "differs" if len(apart) == 1 else "differ"
+        closing = f"{len(apart)} of {len(differences)} {verb} measurably from all other images,{most} {listed}."
     return (
-        f"The **{METRIC_NAMES[metric]}** is {spread}, over the {len(scores)} groups by sex, age and localization with "
-        f"at least {MINIMUM_LESIONS} such lesions. {closing}"
+        f"The **{METRIC_NAMES[metric]}** is {spread}, over the {len(scores)} group{'s' * (len(scores) > 1)} by sex, age "
+        f"and localization with at least {MINIMUM_LESIONS} such lesions. {closing}"
     )
 
 
@@ -385,7 +403,7 @@ def _named(row: pd.Series) -> str:
 def _chance_in_words(differences: pd.DataFrame, confidence: float) -> str:
     """How many comparisons there were, and how many would stand out by chance."""
     compared = differences.query(
-        "metric in ['sensitivity', 'specificity'] and small == 'no' and attribute != 'dx_type'"
+        "metric in ['sensitivity', 'specificity'] and small == 'no' and attribute in @COMPARED"
     )
     if compared.empty:
         return ""
@@ -416,9 +434,9 @@ def _nevi_in_words(results: dict[str, pd.DataFrame]) -> str:
             "lesions that somebody thought worth excising."
         )
     return (
-        f"**Nevi.** Of the {histo['images']:,} nevi confirmed by histopathology, {histo['specificity']:.1%} "
-        f"({histo['specificity_low']:.1%}–{histo['specificity_high']:.1%}) are not called malignant; of the "
-        f"{follow['images']:,} confirmed by follow-up, {follow['specificity']:.1%} "
-        f"({follow['specificity_low']:.1%}–{follow['specificity_high']:.1%}): {verdict}. The "
-        f"model recognises {histo['recall']:.1%} of the former as nevi and {follow['recall']:.1%} of the latter.{fair}"
+        f"**Nevi.** Of the {histo['images']:,} nevi confirmed by histopathology, "
+        f"{decision.in_percent(histo, 'specificity')} are not called malignant; of the {follow['images']:,} confirmed "
+        f"by follow-up, {decision.in_percent(follow, 'specificity')}: {verdict}. The model recognises "
+        f"{decision.in_percent(histo, 'recall')} of the former as nevi and {decision.in_percent(follow, 'recall')} of "
+        f"the latter.{fair}"
     )
