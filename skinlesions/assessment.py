@@ -5,7 +5,7 @@ can be checked without images, weights or a GPU.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +127,9 @@ def tables(
         UserError: there is no model, one has a reserved name, the ensemble has a member that is not a model, or the
             models were not tested on the same images and folds.
     """
-    models = study.models
-    _check(models)
+    _check(study.models)
+    # In one order, so that the tables do not depend on how the models were given.
+    models = dict(sorted(study.models.items()))
     members = ensembles.members(ensemble, models)
     truth = ensembles.shared_rows(models, "test")
     labels, groups = predictions.labels(truth), truth["group"].to_numpy()
@@ -160,8 +161,10 @@ def tables(
 
     parts = {name: _parts(table, calibrated_by, study.plan) for name, table in models.items()}
     if len(members) > 1:
-        of_members = zip(*(parts[name] for name in members), strict=True)
-        parts[ENSEMBLE] = tuple(decision.mean_part(own) for own in of_members)
+        parts[ENSEMBLE] = tuple(
+            replace(own[0], probabilities=np.mean([part.probabilities for part in own], axis=0))
+            for own in zip(*(parts[name] for name in members), strict=True)
+        )
     test, val = parts[shown[-1]]
     chosen = subgroups.scored(test, val, truth["image_id"], study.metadata)
     by_group = subgroups.tables(chosen, weights, confidence)

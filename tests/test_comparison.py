@@ -176,7 +176,8 @@ def test_one_model_has_no_ensemble_and_no_differences(models):
     tables = compared({"vgg16": models["vgg16"]})
     assert list(tables["comparison"]["model"]) == ["vgg16", "always_nv"]
     assert len(tables["differences"]) == 0
-    assert list(tables["calibration"]["model"]) == ["vgg16"]
+    assert set(tables["calibration"]["model"]) == {"vgg16"}
+    assert "ensembles" not in tables and set(tables["discrimination"]["model"]) == {"vgg16"}
 
 
 def test_a_small_sample_with_absent_and_never_hit_classes():
@@ -222,7 +223,7 @@ def test_the_ensemble_has_the_members_it_is_told(models):
     pair = compared({name: models[name] for name in members})["comparison"].set_index("model")
     assert table.loc["ensemble", "nll"] == pytest.approx(pair.loc["ensemble", "nll"])
     assert set(table.index) == {*models, "ensemble", "stacked", "always_nv"}
-    with pytest.raises(UserError, match="the ensemble has the member 'alexnet', which is not among vgg16"):
+    with pytest.raises(UserError, match="the ensemble has the member 'alexnet', which is not among baseline_cnn"):
         compared(models, ensemble=["alexnet", "vgg16"])
 
 

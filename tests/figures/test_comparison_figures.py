@@ -4,13 +4,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from skinlesions import comparison
+from skinlesions import assessment
+from skinlesions.comparison import ALWAYS_NV
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.figures import classification, style
 from skinlesions.figures import comparison as draw
+from tests.studies import SETTINGS, described, study
 from tests.synthetic import synthetic_index, synthetic_predictions
 
-SETTINGS = {"confidence": 0.95, "resamples": 40, "seed": 4}
+FEW = SETTINGS | {"resamples": 40, "test_resamples": 40}
 NINE = [
     "baseline_cnn",
     "efficientnet_b0",
@@ -44,7 +46,10 @@ def tables(request):
             "vgg16": synthetic_predictions(index, -9, folds=3),
             "resnet50": synthetic_predictions(index, 1, 1, folds=3),
         }
-    return comparison.tables(models, **SETTINGS)
+    random = described("vgg16", initialisation="random", name="baseline_cnn")
+    twins = {"baseline_cnn": random} if "baseline_cnn" in models else {}
+    made = study(models, descriptions={name: described(name) for name in models} | twins)
+    return assessment.tables(made, **FEW)
 
 
 def figures(tables):
@@ -53,9 +58,10 @@ def figures(tables):
         "forest": draw.forest(tables["comparison"], tables["folds"]),
         "differences": draw.differences(tables["differences"], 0.05),
         "confusion": classification.confusion_matrices(tables["confusion"]),
-        "recalls": draw.recalls(tables["recalls"]),
+        "recalls": draw.recalls(tables["classes"]),
+        "transfer": draw.transfer(tables["transfer"]),
         "claims": draw.claims(tables["claims"]),
-    }
+    } | ({"ensembles": draw.ensembles(tables["ensembles"])} if "ensembles" in tables else {})
 
 
 def boxes(artists, figure):
@@ -81,7 +87,7 @@ def test_nothing_overlaps_and_nothing_is_cut_off(tables):
 
 
 def test_every_model_is_named(tables):
-    models = set(tables["comparison"]["model"]) - {comparison.ALWAYS_NV}
+    models = set(tables["comparison"]["model"]) - {ALWAYS_NV}
     drawn = figures(tables)
     ticks = {
         "comparison": drawn["comparison"].axes[0].get_xticklabels(),
@@ -115,7 +121,7 @@ def test_confusion_cells_are_percentages_of_the_true_class(tables):
 def test_saved_files_do_not_change_from_run_to_run(tmp_path):
     index = synthetic_index()
     models = {name: synthetic_predictions(index, seed=seed) for seed, name in enumerate(("vgg16", "resnet50"))}
-    tables = comparison.tables(models, **SETTINGS)
+    tables = assessment.tables(study(models), **FEW)
     for folder in ("first", "second"):
         for name, figure in figures(tables).items():
             style.save(figure, tmp_path / folder, name)
