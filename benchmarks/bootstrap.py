@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from benchmarks.measurement import IMAGES, index, seconds, verdict
-from skinlesions import comparison, influence, intervals, metrics, params, predictions, splits
+from skinlesions import assessment, balancing, influence, intervals, metrics, params, predictions, splits, subgroups
 from skinlesions.dataset.schema import CLASSES, LOGIT_COLUMNS, class_indices
 
 MODELS = 12
@@ -49,10 +49,32 @@ def tables_of(rows: pd.DataFrame, fold: np.ndarray, folds: int) -> dict[str, pd.
     return models
 
 
+def study_of(models: dict[str, pd.DataFrame]) -> assessment.Study:
+    """These predictions with made-up metadata of the images, and the plan that the published run has."""
+    image_ids = predictions.select(next(iter(models.values())), "test")["image_id"]
+    generator = np.random.default_rng(0)
+    metadata = pd.DataFrame(
+        {
+            "image_id": image_ids,
+            "age": generator.choice([25.0, 40.0, 55.0, 70.0, 85.0], size=len(image_ids)),
+            "sex": generator.choice(["female", "male"], size=len(image_ids)),
+            "localization": generator.choice(["back", "face", "abdomen", "chest"], size=len(image_ids)),
+            "dx_type": generator.choice(["histo", "follow_up"], size=len(image_ids)),
+        }
+    )
+    described = {"training": "frozen features", "initialisation": "ImageNet"}
+    return assessment.Study(
+        models=models,
+        descriptions={name: {"name": name, "architecture": name} | described for name in models},
+        plan=balancing.Plan("balanced_weights", 0.6711, 0.999, 2.0, 1.0),
+        metadata=metadata[list(subgroups.METADATA_COLUMNS)],
+    )
+
+
 def measure(quick: bool) -> dict[str, pd.DataFrame]:
     """Seconds for all models and resamples, and for the whole comparison of notebook 04."""
     settings = params.load()
-    resamples, confidence = (20 if quick else settings.compare.resamples), settings.compare.confidence
+    resamples = 20 if quick else settings.compare.resamples
     rows = index(600 if quick else IMAGES)
     labels, groups = class_indices(rows["dx"]).to_numpy(), rows["lesion_id"].to_numpy()
     weights = intervals.lesion_resamples(groups, labels, resamples, seed=0)
@@ -70,7 +92,8 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
 
     fold = splits.make_folds(rows, settings.split.folds, settings.split.seed)["fold"].to_numpy()
     models = tables_of(rows, fold, settings.split.folds)
-    whole = seconds(lambda: comparison.tables(models, confidence=confidence, resamples=resamples, seed=0))
+    chosen = settings.compare.model_dump() | {"resamples": resamples, "ensemble": "all"}
+    whole = seconds(lambda: assessment.tables(study_of(models), **chosen))
     table = pd.DataFrame(
         [
             ("`intervals.lesion_resamples`: draw the lesions", f"{draw:.1f}", "", ""),
@@ -95,7 +118,7 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
                 "",
             ),
             (
-                "`comparison.tables`: all of notebook 04 and of `make verify`",
+                "`assessment.tables`: all of notebook 04 and of `make verify`",
                 f"{whole:.1f}",
                 "",
                 verdict(whole, TARGET, at_least=False),
