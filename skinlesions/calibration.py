@@ -25,15 +25,15 @@ from scipy.sparse import csr_array
 from skinlesions import balancing, intervals, predictions
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.errors import UserError
-from skinlesions.metrics import CALIBRATION_BINS, equal_mass_bins, softmax
+from skinlesions.metrics import CALIBRATION_BINS, METRIC_NAMES, equal_mass_bins, softmax
 
 # Every way to make probabilities of logits, and what each is called where people read.
 WAY_NAMES = {
     "as_trained": "as trained",
     "temperature": "temperature scaling",
     "vector": "vector scaling",
-    "prior_corrected": "prior corrected",
-    "prior_corrected_temperature": "prior corrected, then temperature scaling",
+    "prior_corrected": "prior correction",
+    "prior_corrected_temperature": "prior correction and temperature scaling",
 }
 WAYS = tuple(WAY_NAMES)
 
@@ -54,7 +54,14 @@ PREDICTED = "predicted"
 CHANCE_RESAMPLES = 200
 
 # The scores of the table `calibration`, and those that chance alone puts above 0.
-SCORES = ("nll", "nll_change", "brier", "ece", "class_ece")
+SCORE_NAMES = {
+    "nll": METRIC_NAMES["nll"],
+    "nll_change": f"change of the {METRIC_NAMES['nll']}",
+    "brier": METRIC_NAMES["brier"],
+    "ece": METRIC_NAMES["ece"],
+    "class_ece": "class-wise calibration error",
+}
+SCORES = tuple(SCORE_NAMES)
 CHANCES = ("ece", "class_ece")
 
 RELIABILITY_COLUMNS = ("model", "way", "dx", "bin", "images", "confidence", "share", "low", "high")
@@ -474,5 +481,67 @@ def _with_intervals(columns: np.ndarray, weights: np.ndarray, confidence: float)
 
 
 def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
-    """What `tables` shows, as Markdown paragraphs; right whatever the numbers are."""
-    return ""
+    """What `tables` shows, as Markdown; right whatever the numbers are."""
+    parts = [_ways_in_words(results["calibration"], confidence)]
+    drawn = results["class_calibration"]["model"].unique()
+    parts += [
+        _model_in_words({name: table[table["model"] == model] for name, table in results.items()}) for model in drawn
+    ]
+    return "\n\n".join(parts)
+
+
+def _ways_in_words(overall: pd.DataFrame, confidence: float) -> str:
+    """What each way does to the scores of all models, from the table `calibration`."""
+    lines, means = [], {}
+    for way, own in overall.groupby("way", sort=False):
+        means[way] = own["nll"].mean()
+        lower, higher = (own["nll_change_high"] < 0).sum(), (own["nll_change_low"] > 0).sum()
+        moved = f", measurably lower than as trained for {lower} and higher for {higher}" if way != REFERENCE else ""
+        lines.append(
+            f"- **{WAY_NAMES[way]}** ({len(own)} model{'s' if len(own) > 1 else ''}): negative log-likelihood "
+            f"{means[way]:.3f}{moved}; class-wise calibration error {own['class_ece'].mean():.4f}, "
+            f"by chance {own['class_ece_chance'].mean():.4f}"
+        )
+    return (
+        f"On average **{WAY_NAMES[min(means, key=means.get)]}** has the least negative log-likelihood. The means over "
+        f"the models are below; a change is measurable if its {100 * confidence:g} % interval leaves out 0, and “by "
+        "chance” is the error that perfectly calibrated probabilities would be expected to show.\n\n" + "\n".join(lines)
+    )
+
+
+def _model_in_words(results: dict[str, pd.DataFrame]) -> str:
+    """What one model states before and after, from the tables of this model."""
+    overall = results["calibration"].set_index("way")
+    best = overall["nll"].idxmin()
+    sentences = []
+    for way in dict.fromkeys(way for way in (REFERENCE, best) if way in overall.index):
+        classes = results["class_calibration"].query("way == @way")
+        answers = results["reliability"].query("way == @way and dx == @PREDICTED")
+        stated, right = (100 * np.average(answers[name], weights=answers["images"]) for name in ("confidence", "share"))
+        error, low, high, chance = overall.loc[way, ["ece", "ece_low", "ece_high", "ece_chance"]]
+        sentences.append(
+            f"{'As trained' if way == REFERENCE else f'After {WAY_NAMES[way]}'}"
+            f"{', the way with its least negative log-likelihood' if way == best else ''}, "
+            f"it states {_classes_in_words(classes)}. Its answers are right in {right:.1f} % of the images and given a "
+            f"probability of {stated:.1f} % on average; their expected calibration error is {error:.4f} "
+            f"({low:.4f}–{high:.4f}; by chance {chance:.4f})."
+        )
+    return f"**{results['calibration']['model'].iloc[0]}.** " + " ".join(sentences)
+
+
+def _classes_in_words(classes: pd.DataFrame) -> str:
+    """Which classes are stated measurably too often or too rarely, from rows of the table `class_calibration`."""
+    parts = []
+    for adverb, rows in (
+        ("often", classes[classes["error_low"] > 0].sort_values("error", ascending=False, kind="stable")),
+        ("rarely", classes[classes["error_high"] < 0].sort_values("error", kind="stable")),
+    ):
+        if len(rows):
+            most = rows.iloc[0]
+            low, high = sorted(100 * abs(most[name]) for name in ("error_low", "error_high"))
+            parts.append(
+                f"{len(rows)} of {len(classes)} classes too {adverb}{', most of all' if len(rows) > 1 else ','} "
+                f"`{most['dx']}` by {100 * abs(most['error']):.1f} points ({low:.1f} to {high:.1f}; "
+                f"{100 * most['stated']:.1f} % stated, {100 * most['share']:.1f} % of the images)"
+            )
+    return " and ".join(parts) or "no class measurably too often or too rarely"
