@@ -387,8 +387,8 @@ def _groups_in_words(results: dict[str, pd.DataFrame], metric: str) -> str:
         verb = "differs" if len(apart) == 1 else "differ"
         closing = f"{len(apart)} of {len(differences)} {verb} measurably from all other images,{most} {listed}."
     return (
-        f"The **{METRIC_NAMES[metric]}** is {spread}, over the {len(scores)} group{'s' * (len(scores) > 1)} by sex, age "
-        f"and localization with at least {MINIMUM_LESIONS} such lesions. {closing}"
+        f"The **{METRIC_NAMES[metric]}** is {spread}, over the {len(scores)} group{'s' * (len(scores) > 1)} by sex, "
+        f"age and localization with at least {MINIMUM_LESIONS} such lesions. {closing}"
     )
 
 

@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skinlesions.decision import TASK_NAMES
+from skinlesions.decision import TASK_NAMES, with_interval
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
 
 # Told apart by line as well; more models than these are too many for one panel.
 COLORS = (ACCENT, CONTRAST, "#009E73", "#CC79A7")
 LINES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D")
 GRID_COLOR = "#E6E6E6"
 
 
@@ -26,35 +27,31 @@ def curves(table: pd.DataFrame, points: pd.DataFrame, discrimination: pd.DataFra
         discrimination: decision.tables(...)["discrimination"].
     """
     models, tasks = list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["task"]))
-    figure, grid = plt.subplots(len(tasks), 2, figsize=(9.5, 4.3 * len(tasks)), squeeze=False)
-    for row, task in zip(grid, tasks, strict=True):
-        own = discrimination[discrimination["task"] == task].set_index("model")
-        for axes, curve, area in zip(row, ("roc", "precision_recall"), ("auc", "average_precision"), strict=True):
-            chosen = table[(table["task"] == task) & (table["curve"] == curve)]
-            _lines(axes, chosen, models)
-            names = {"auc": "AUC", "average_precision": "average precision"}
-            lines = [
-                f"{model}: {own.loc[model, area]:.3f} "
-                f"({own.loc[model, f'{area}_low']:.3f}–{own.loc[model, f'{area}_high']:.3f})"
-                for model in models
-            ]
-            _note(axes, names[area], lines, bottom=area == "auc")
-            _unit_square(axes)
-        row[0].plot([0, 1], [0, 1], color=MUTED, lw=1, ls=":")
-        for model, color in zip(models, COLORS, strict=False):
+    height = 4.2 + 0.17 * len(models)
+    figure, grid = plt.subplots(len(tasks), 2, figsize=(9.5, height * len(tasks)), squeeze=False)
+    for (left, right), task in zip(grid, tasks, strict=True):
+        own = discrimination[discrimination["task"] == task].set_index("model").loc[models]
+        chosen = table[table["task"] == task]
+        _lines(left, chosen[chosen["curve"] == "roc"], models)
+        # At a recall of 0 the precision is that of the one highest image.
+        _lines(right, chosen[(chosen["curve"] == "precision_recall") & (chosen["x"] > 0)], models)
+        left.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=":")
+        right.axhline(own["positives"].iloc[0] / own["images"].iloc[0], color=MUTED, lw=1, ls=":")
+        for number, model in enumerate(models):
             reached = points[(points["task"] == task) & (points["model"] == model)]
-            style = {"color": color, "mfc": "white", "ms": 6, "mew": 1.5}
-            row[0].plot(1 - reached["specificity"], reached["sensitivity"], "o", **style)
-        share = own["positives"].iloc[0] / own["images"].iloc[0]
-        row[1].axhline(share, color=MUTED, lw=1, ls=":")
-        row[0].set_title(TASK_NAMES[task], loc="left")
-        row[0].set_xlabel("1 - specificity (share of the others called)")
-        row[0].set_ylabel("sensitivity (share found)")
-        row[1].set_xlabel("recall (share found)")
-        row[1].set_ylabel("precision (share of the called that are right)")
+            left.plot(1 - reached["specificity"], reached["sensitivity"], **_marker(number))
+        name = TASK_NAMES[task]
+        for axes, area, title in ((left, "auc", f"{name}: AUC"), (right, "average_precision", "average precision")):
+            lines = [f"{model}: {with_interval(own.loc[model], area)}" for model in models]
+            axes.set_title("\n".join([title, *lines]), loc="left", fontsize=9)
+            _unit_square(axes)
+        left.set_xlabel("1 − specificity (share of the others called)")
+        left.set_ylabel("sensitivity (share found)")
+        right.set_xlabel("recall (share found)")
+        right.set_ylabel("precision (share of the called that are right)")
     legend = [
         *(_handle(model, number) for number, model in enumerate(models)),
-        Line2D([], [], color=MUTED, marker="o", mfc="white", lw=0, label="thresholds chosen on validation folds"),
+        Line2D([], [], **_marker(0) | {"color": MUTED}, label="thresholds chosen on validation folds"),
         Line2D([], [], color=MUTED, lw=1, ls=":", label="no skill"),
     ]
     figure.legend(handles=legend, loc="outside upper center", ncols=min(4, len(legend)), fontsize=9)
@@ -62,7 +59,7 @@ def curves(table: pd.DataFrame, points: pd.DataFrame, discrimination: pd.DataFra
 
 
 def net_benefit(table: pd.DataFrame) -> Figure:
-    """The net benefit of acting on the model, on every lesion and on none, a panel per task.
+    """The net benefit of calling by the model, of calling every image and of calling none, a panel per task.
 
     Args:
         table: decision.tables(...)["curves"].
@@ -86,8 +83,8 @@ def net_benefit(table: pd.DataFrame) -> Figure:
     panels[0, 0].set_ylabel("net benefit (true positives per image)")
     legend = [
         *(_handle(model, number) for number, model in enumerate(models)),
-        Line2D([], [], color=MUTED, lw=1.5, ls="--", label="act on every lesion"),
-        Line2D([], [], color="black", lw=1, label="act on none"),
+        Line2D([], [], color=MUTED, lw=1.5, ls="--", label="call every image"),
+        Line2D([], [], color="black", lw=1, label="call none"),
     ]
     figure.legend(handles=legend, loc="outside upper center", ncols=min(4, len(legend)), fontsize=9)
     return figure
@@ -107,10 +104,10 @@ def _handle(model: str, number: int) -> Line2D:
     return Line2D([], [], color=COLORS[number % len(COLORS)], ls=LINES[number % len(LINES)], lw=1.8, label=model)
 
 
-def _note(axes: Axes, title: str, lines: Sequence[str], *, bottom: bool) -> None:
-    """A few lines of text in a corner on the right, which a good curve stays away from."""
-    place = {"va": "bottom" if bottom else "top", "ha": "right", "transform": axes.transAxes}
-    axes.text(0.98, 0.04 if bottom else 0.96, "\n".join([title, *lines]), fontsize=9, **place)
+def _marker(number: int) -> dict[str, object]:
+    """The operating points of a model."""
+    style = {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+    return style | {"mfc": "white", "ms": 6, "mew": 1.5, "lw": 0}
 
 
 def _unit_square(axes: Axes) -> None:

@@ -6,21 +6,25 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from skinlesions.decision import in_percent
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
-from skinlesions.subgroups import ATTRIBUTE_NAMES, METRIC_NAMES, MINIMUM_LESIONS
+from skinlesions.subgroups import ALL, ATTRIBUTE_NAMES, METRIC_NAMES, MINIMUM_LESIONS
 
 SHOWN = ("balanced_accuracy", "recall_mel", "sensitivity", "specificity")
 GRID_COLOR = "#E6E6E6"
 
 
-def scores(table: pd.DataFrame, overall: dict[str, float], metrics: tuple[str, ...] = SHOWN) -> Figure:
+def scores(table: pd.DataFrame, metrics: tuple[str, ...] = SHOWN) -> Figure:
     """Every group's scores with intervals, a panel per metric, a row per group; small groups are hollow and grey.
+
+    The score over all images is a line.
 
     Args:
         table: subgroups.tables(...)["scores"].
-        overall: the score over all images, by metric, drawn as a line.
-        metrics: which are shown.
+        metrics: which are shown; one without a score is an empty panel.
     """
+    overall = table[table["attribute"] == ALL].set_index("metric")["value"]
+    table = table[table["attribute"] != ALL]
     keys = list(dict.fromkeys(zip(table["attribute"], table["group"], strict=True)))
     # A gap before every attribute, which is named there.
     attributes = list(dict.fromkeys(attribute for attribute, _ in keys))
@@ -30,7 +34,7 @@ def scores(table: pd.DataFrame, overall: dict[str, float], metrics: tuple[str, .
     )
     for axes, metric in zip(np.atleast_1d(panels), metrics, strict=True):
         own = table[table["metric"] == metric]
-        axes.axvline(overall[metric], color=CONTRAST, lw=1, ls="--")
+        axes.axvline(overall.get(metric, np.nan), color=CONTRAST, lw=1, ls="--")
         for is_small, style in (("no", {"color": ACCENT}), ("yes", {"color": MUTED, "mfc": "white"})):
             part = own[own["small"] == is_small]
             positions = [rows[key] for key in zip(part["attribute"], part["group"], strict=True)]
@@ -44,7 +48,11 @@ def scores(table: pd.DataFrame, overall: dict[str, float], metrics: tuple[str, .
         axes.tick_params(axis="y", length=0)
     first = np.atleast_1d(panels)[0]
     heads = {attribute: 1 + max(row for key, row in rows.items() if key[0] == attribute) for attribute in attributes}
-    first.set_yticks([*rows.values(), *heads.values()], [group for _, group in rows] + [""] * len(heads), fontsize=9)
+    first.set_yticks(
+        [*rows.values(), *heads.values()],
+        [group.replace("_", "-") for _, group in rows] + [""] * len(heads),
+        fontsize=9,
+    )
     for attribute, row in heads.items():
         first.annotate(
             ATTRIBUTE_NAMES[attribute],
@@ -91,8 +99,14 @@ def nevi(table: pd.DataFrame) -> Figure:
         low, high = own[f"{metric}_low"], own[f"{metric}_high"]
         reach = np.stack([own[metric] - low, high - own[metric]]).astype(float).clip(0)
         axes.errorbar(own[metric].astype(float), positions, xerr=reach, fmt="o", color=ACCENT, ms=6, lw=2)
+        for position, row in zip(positions, own.to_dict("records"), strict=True):
+            # On the side where there is room.
+            end, away, side = (f"{metric}_low", -9, "right") if row[metric] > 0.5 else (f"{metric}_high", 9, "left")
+            place = {"xytext": (away, 0), "textcoords": "offset points", "ha": side, "va": "center", "fontsize": 9}
+            axes.annotate(in_percent(row, metric), (row[end], position), **place)
         axes.set_title(f"share of the nevi {title}", fontsize=10)
-        axes.set_xlim(0, 1.02)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
         axes.set_axisbelow(True)
         axes.grid(axis="x", color=GRID_COLOR)
         axes.tick_params(axis="y", length=0)
