@@ -492,21 +492,25 @@ def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
 
 def _ways_in_words(overall: pd.DataFrame, confidence: float) -> str:
     """What each way does to the scores of all models, from the table `calibration`."""
-    lines, means = [], {}
+    lines = []
     for way, own in overall.groupby("way", sort=False):
-        means[way] = own["nll"].mean()
         lower, higher = (own["nll_change_high"] < 0).sum(), (own["nll_change_low"] > 0).sum()
         moved = f", measurably lower than as trained for {lower} and higher for {higher}" if way != REFERENCE else ""
         lines.append(
             f"- **{WAY_NAMES[way]}** ({len(own)} model{'s' if len(own) > 1 else ''}): negative log-likelihood "
-            f"{means[way]:.3f}{moved}; class-wise calibration error {own['class_ece'].mean():.4f}, "
+            f"{own['nll'].mean():.3f}{moved}; class-wise calibration error {own['class_ece'].mean():.4f}, "
             f"by chance {own['class_ece_chance'].mean():.4f}"
         )
-    return (
-        f"On average **{WAY_NAMES[min(means, key=means.get)]}** has the least negative log-likelihood. The means over "
-        f"the models are below; a change is measurable if its {100 * confidence:g} % interval leaves out 0, and “by "
-        "chance” is the error that perfectly calibrated probabilities would be expected to show.\n\n" + "\n".join(lines)
+    head = (
+        f"The means over the models are below. A change is measurable if its {100 * confidence:g} % interval leaves "
+        "out 0, and “by chance” is the error that perfectly calibrated probabilities would be expected to show."
     )
+    # Of models with every way, or means of different models would be compared.
+    complete = overall[overall.groupby("model")["way"].transform("size") == len(lines)]
+    if len(lines) > 1 and len(complete):
+        best = complete.groupby("way", sort=False)["nll"].mean().idxmin()
+        head = f"On average **{WAY_NAMES[best]}** has the least negative log-likelihood. {head}"
+    return head + "\n\n" + "\n".join(lines)
 
 
 def _model_in_words(results: dict[str, pd.DataFrame]) -> str:
@@ -533,8 +537,11 @@ def _classes_in_words(classes: pd.DataFrame) -> str:
     """Which classes are stated measurably too often or too rarely, from rows of the table `class_calibration`."""
     parts = []
     for adverb, rows in (
-        ("often", classes[classes["error_low"] > 0].sort_values("error", ascending=False, kind="stable")),
-        ("rarely", classes[classes["error_high"] < 0].sort_values("error", kind="stable")),
+        (
+            "often",
+            classes[classes["error_low"] > intervals.ROUNDING].sort_values("error", ascending=False, kind="stable"),
+        ),
+        ("rarely", classes[classes["error_high"] < -intervals.ROUNDING].sort_values("error", kind="stable")),
     ):
         if len(rows):
             most = rows.iloc[0]

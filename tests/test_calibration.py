@@ -1,10 +1,14 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import minimize, minimize_scalar
+from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss, log_loss
 
 from skinlesions import balancing, calibration, intervals, paths, predictions
 from skinlesions.dataset.schema import CLASSES
+from skinlesions.errors import UserError
 from skinlesions.metrics import softmax, summary
 from tests.synthetic import synthetic_index, synthetic_predictions
 
@@ -259,6 +263,132 @@ def test_reliability_of_honest_probabilities_lies_on_the_diagonal():
     assert inside.mean() > 0.85
     gap = (predicted["images"] * (predicted["share"] - predicted["confidence"]).abs()).sum() / 6000
     assert gap == pytest.approx(summary(labels, probabilities)["ece"])
+
+
+@pytest.fixture(scope="module")
+def tabulated():
+    """A model that overstates the rare classes and one that is honest, on images of which some share a lesion."""
+    labels, truth, stated = skewed(900, seed=9)
+    weights = intervals.lesion_resamples(np.arange(900) // 2, labels, 60, seed=1)
+    scored = {"wrong": {"as_trained": softmax(stated), "vector": softmax(truth)}, "honest": {"vector": softmax(truth)}}
+    return labels, scored, weights, calibration.tables(labels, scored, weights, 0.9, ["wrong"])
+
+
+def test_scores_against_scikit_learn(tabulated):
+    labels, scored, _, found = tabulated
+    overall = found["calibration"].set_index(["model", "way"])
+    assert list(overall.index) == [("wrong", "as_trained"), ("wrong", "vector"), ("honest", "vector")]
+    for (model, way), row in overall.iterrows():
+        stated = scored[model][way]
+        assert row["nll"] == pytest.approx(log_loss(labels, stated, labels=range(7)))
+        assert row["brier"] == pytest.approx(brier_score_loss(labels, stated, labels=range(7), scale_by_half=False))
+        errors = []
+        for right, probability in (
+            (labels == stated.argmax(axis=1), stated.max(axis=1)),
+            *((labels == k, stated[:, k]) for k in range(7)),
+        ):
+            share, mean = calibration_curve(right, probability, n_bins=15, strategy="quantile")
+            # 60 images in every bin; their edges lie between images, so that one image may change sides.
+            errors.append(np.abs(share - mean).mean())
+        assert row["ece"] == pytest.approx(errors[0], abs=0.002)
+        assert row["class_ece"] == pytest.approx(np.mean(errors[1:]), abs=0.002)
+        assert row["ece"] == pytest.approx(summary(labels, stated)["ece"])
+
+
+def test_intervals_are_those_of_the_resampled_images(tabulated):
+    labels, scored, weights, found = tabulated
+    stated = scored["wrong"]["as_trained"]
+    rows = [np.repeat(np.arange(900), counts) for counts in weights]
+    losses = [log_loss(labels[own], stated[own], labels=range(7)) for own in rows]
+    after = [log_loss(labels[own], scored["wrong"]["vector"][own], labels=range(7)) for own in rows]
+    errors = [stated[own, 4].mean() - (labels[own] == 4).mean() for own in rows]
+    overall, by_class = found["calibration"], found["class_calibration"]
+    assert overall.loc[0, ["nll_low", "nll_high"]].tolist() == pytest.approx(np.quantile(losses, [0.05, 0.95]))
+    changes = np.quantile(np.subtract(after, losses), [0.05, 0.95])
+    assert overall.loc[1, ["nll_change_low", "nll_change_high"]].tolist() == pytest.approx(changes)
+    mel = by_class.query("way == 'as_trained' and dx == 'mel'").iloc[0]
+    assert [mel["error_low"], mel["error_high"]] == pytest.approx(np.quantile(errors, [0.05, 0.95]))
+    assert mel["error"] == pytest.approx(mel["stated"] - mel["share"])
+
+    diagram = found["reliability"].query("way == 'as_trained' and dx == 'mel' and bin == 14").iloc[0]
+    surest = np.argsort(stated[:, 4])[-60:]
+    assert (diagram["images"], diagram["confidence"]) == (60, pytest.approx(stated[surest, 4].mean()))
+    shares = [(labels[own] == 4)[np.isin(own, surest)].mean() for own in rows]
+    assert [diagram["low"], diagram["high"]] == pytest.approx(np.quantile(shares, [0.05, 0.95]))
+
+
+def test_tables_hold_what_was_asked_for(tabulated):
+    labels, scored, weights, found = tabulated
+    overall = found["calibration"].set_index(["model", "way"])
+    assert overall.loc[("wrong", "as_trained"), ["nll_change", "nll_change_low"]].tolist() == [0, 0]
+    # Without the model as trained there is nothing to compare with.
+    assert np.isnan(overall.loc[("honest", "vector"), "nll_change"])
+    assert overall.drop(columns=[name for name in overall if "change" in name]).notna().all(axis=None)
+    for name in ("class_calibration", "reliability"):
+        assert found[name]["model"].unique().tolist() == ["wrong"]
+        assert found[name]["way"].unique().tolist() == ["as_trained", "vector"]
+    with pytest.raises(UserError, match=r"'absent'.*wrong, honest"):
+        calibration.tables(labels, scored, weights, 0.9, ["absent"])
+
+
+def test_many_resamples_are_taken_in_parts(tabulated, monkeypatch):
+    labels, scored, weights, found = tabulated
+    monkeypatch.setattr(intervals, "CHUNK_NUMBERS", 7 * 900)
+    in_parts = calibration.tables(labels, scored, weights, 0.9, ["wrong"])
+    for name, table in found.items():
+        pd.testing.assert_frame_equal(in_parts[name], table)
+
+
+@pytest.mark.parametrize("skew", [0, 1])
+def test_calibration_errors_spread_as_their_intervals_say_and_around_chance_if_honest(skew):
+    """Other labels drawn from the same truth: the noise of the bins must not push the interval off the error."""
+    generator = np.random.default_rng(10)
+    logits = 1.5 * generator.normal(size=(1200, 7)) + np.array([-1.0, -1, 0, -2, 0, 2, -2])
+    truth, stated = softmax(logits), softmax(logits * (1 + 0.3 * skew))
+    tables = []
+    for seed in range(20):
+        labels = (truth.cumsum(axis=1) > generator.random((1200, 1))).argmax(axis=1)
+        weights = intervals.lesion_resamples(np.arange(1200), labels, 60, seed=seed)
+        tables.append(calibration.tables(labels, {"it": {"vector": stated}}, weights, 0.95, ["it"])["calibration"])
+    found = pd.concat(tables)
+    for score in calibration.CHANCES:
+        expected = found[score].mean()
+        assert ((found[f"{score}_low"] <= expected) & (expected <= found[f"{score}_high"])).sum() >= 18
+        assert (found[f"{score}_low"] <= found[score]).all() and (found[score] <= found[f"{score}_high"]).all()
+        assert (found[f"{score}_low"] >= 0).all()
+        excess = expected / found[f"{score}_chance"].mean()
+        assert excess > 1.5 if skew else excess == pytest.approx(1, abs=0.15)
+
+
+def test_words_follow_the_tables(tabulated):
+    *_, found = tabulated
+    text = calibration.in_words(found, 0.9)
+    assert "On average **vector scaling** has the least" in text
+    assert "- **as trained** (1 model): negative" in text
+    assert (
+        "- **vector scaling** (2 models): negative" in text and "lower than as trained for 1 and higher for 0" in text
+    )
+    assert "90 % interval" in text and "nan" not in text
+    model = text[text.index("**wrong.**") :]
+    before, after = model.split("After vector scaling, the way with its least negative log-likelihood, ")
+    classes = found["class_calibration"].query("way == 'as_trained'")
+    most = classes.sort_values("error").iloc[-1]
+    assert f"{(classes['error_low'] > 0).sum()} of 7 classes too often, most of all `{most['dx']}` by" in before
+    assert f"{100 * most['stated']:.1f} % stated, {100 * most['share']:.1f} % of the images" in before
+    accuracy = 100 * found["reliability"].query("way == 'vector' and dx == 'predicted'")["share"].mean()
+    assert f"right in {accuracy:.1f} % of the images" in after
+
+
+def test_words_of_a_model_that_nothing_helps():
+    labels, truth, _ = skewed(600, seed=11)
+    weights = intervals.lesion_resamples(np.arange(600), labels, 40, seed=0)
+    honest = np.tile(np.bincount(labels, minlength=7) / 600, (600, 1))
+    for scored in ({"as_trained": honest}, {"as_trained": honest, "temperature": softmax(-truth)}):
+        found = calibration.tables(labels, {"flat": scored}, weights, 0.95, ["flat"])
+        text = calibration.in_words(found, 0.95)
+        assert "As trained, the way with its least negative log-likelihood, it states no class measurably" in text
+        assert "After" not in text
+    assert "for 0 and higher for 1" in text
 
 
 @pytest.mark.parametrize("file", sorted(paths.REPORTS_PREDICTIONS.glob("*.csv.gz")), ids=lambda file: file.name)
