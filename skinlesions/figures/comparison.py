@@ -183,8 +183,8 @@ def ensembles(table: pd.DataFrame) -> Figure:
     positions = -np.arange(len(others))
     gain = 100 * others[["difference", "difference_low", "difference_high"]]
     axes.axvline(0, color=CONTRAST, lw=1, ls="--")
-    axes.errorbar(gain["difference"], positions, _whiskers(gain, "difference"), fmt="none", ecolor=ACCENT, lw=2)
-    axes.plot(gain["difference"], positions, "o", color=ACCENT, ms=6)
+    reach = _whiskers(gain, "difference")
+    axes.errorbar(gain["difference"], positions, xerr=reach, fmt="o", color=ACCENT, ms=6, lw=2)
     for position, row in zip(positions, others.itertuples(), strict=True):
         text = f"{row.balanced_accuracy:.3f} ({row.balanced_accuracy_low:.3f}–{row.balanced_accuracy_high:.3f})"
         axes.text(1.02, position, text, va="center", transform=axes.get_yaxis_transform())
@@ -205,7 +205,7 @@ def transfer(table: pd.DataFrame) -> Figure:
         axes.text(0.5, 0.5, "no pair of models to compare", ha="center", va="center", transform=axes.transAxes)
         axes.axis("off")
         return figure
-    figure, axes = plt.subplots(figsize=(8.5, 1.7 + 0.62 * len(table)))
+    figure, axes = plt.subplots(figsize=(8.5, 1.3 + 0.75 * len(table)))
     positions = -np.arange(len(table), dtype=float)
     axes.hlines(positions, table["other_score"], table["score"], color="#D0D0D0", lw=4)
     for score, prefix, marker, color in (("other_score", "other", "s", CONTRAST), ("score", "score", "o", ACCENT)):
@@ -214,12 +214,18 @@ def transfer(table: pd.DataFrame) -> Figure:
     for position, row in zip(positions, table.itertuples(), strict=True):
         text = f"{100 * row.difference:+.1f} points ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
         axes.text(1.02, position, text, va="center", transform=axes.get_yaxis_transform())
-        for value, name in ((row.other_score, row.other), (row.score, row.model)):
-            axes.text(value, position + 0.2, name, ha="center", va="bottom", fontsize=8)
-    axes.set_yticks(positions, [f"{row.question}\n({row.shared})" for row in table.itertuples()], fontsize=9)
-    axes.set_ylim(positions[-1] - 0.6, 0.8)
+    names = [f"{row.question}\n{row.model}\ninstead of {row.other}" for row in table.itertuples()]
+    axes.set_yticks(positions, names, fontsize=9)
+    axes.set_ylim(positions[-1] - 0.6, 0.6)
     axes.set_xlim(0, 1)
+    axes.set_axisbelow(True)
+    axes.grid(axis="x", color="#E6E6E6")
     axes.set_xlabel("balanced accuracy")
+    legend = [
+        Line2D([], [], color=CONTRAST, marker="s", ms=7, lw=2, label="with what it replaces"),
+        Line2D([], [], color=ACCENT, marker="o", ms=7, lw=2, label="with it"),
+    ]
+    axes.legend(handles=legend, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=9)
     return figure
 
 
