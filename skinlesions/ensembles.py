@@ -39,7 +39,7 @@ ALL = "all"
 REFERENCE = "mean"
 
 WAY_NAMES = {
-    "best_single": "the best single model",
+    "best_single": "the single model best on validation",
     "geometric_mean": "geometric mean",
     "greedy": "greedy selection",
     "mean": "mean of the calibrated probabilities",
