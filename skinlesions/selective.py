@@ -355,9 +355,9 @@ def _classes_in_words(classes: pd.DataFrame) -> str:
         side: ", ".join(f"`{row['dx']}` {decision.in_percent(row, 'answered')}" for _, row in own[chosen].iterrows())
         for side, chosen in sides.items()
     }
-    found = [f"measurably {side} than this is answered of {names}" for side, names in listed.items() if names]
-    text = f"**Which classes are left out.** {100 * NAMED_COVERAGE:g} % of the images are answered, but "
-    text += f"{'; '.join(found)}." if found else "of no class measurably more or less than this."
+    found = [f"for measurably {side} of {names}" for side, names in listed.items() if names]
+    text = f"**Which classes are left out.** Asked for {100 * NAMED_COVERAGE:g} % of the images, it answers "
+    text += f"{', '.join(found)}." if found else "for measurably more or less of no class."
     recalled = own.dropna(subset="recall").sort_values("recall", kind="stable")
     if len(recalled):
         worst = recalled.iloc[0]

@@ -1,16 +1,20 @@
 """Decisions: curves, thresholds and net benefit agree with scikit-learn and with counting by hand."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from skinlesions import calibration, decision, files, predictions
+from skinlesions import decision, files, predictions
 from skinlesions.dataset.schema import CLASSES, MALIGNANT
 from skinlesions.errors import UserError
+from skinlesions.intervals import lesion_resamples
+from skinlesions.metrics import softmax
 from tests.synthetic import synthetic_index, synthetic_predictions
 
-SETTINGS = {"confidence": 0.95, "resamples": 100, "seed": 4}
+CONFIDENCE = 0.95
 
 
 @pytest.fixture(params=["continuous", "ties"])
@@ -22,6 +26,15 @@ def sample(request) -> tuple[np.ndarray, np.ndarray]:
     return positive, np.round(score, 1) if request.param == "ties" else score
 
 
+def part(table: pd.DataFrame, split: str) -> decision.Part:
+    """The rows of a split with the probabilities of their logits as they are."""
+    return decision.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
+
+
+def both(table: pd.DataFrame) -> tuple[decision.Part, decision.Part]:
+    return part(table, "test"), part(table, "val")
+
+
 @pytest.fixture(scope="module")
 def models() -> dict[str, pd.DataFrame]:
     index = synthetic_index()
@@ -29,8 +42,19 @@ def models() -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture(scope="module")
-def tables(models) -> dict[str, pd.DataFrame]:
-    return decision.tables(models, **SETTINGS)
+def parts(models) -> dict[str, tuple[decision.Part, decision.Part]]:
+    return {name: both(table) for name, table in models.items()}
+
+
+@pytest.fixture(scope="module")
+def weights(parts) -> np.ndarray:
+    test, _ = parts["a"]
+    return lesion_resamples(test.groups, test.labels, 100, seed=4)
+
+
+@pytest.fixture(scope="module")
+def tables(parts, weights) -> dict[str, pd.DataFrame]:
+    return decision.tables(parts, weights, CONFIDENCE, ["b"])
 
 
 def random_weights(rows: int, images: int) -> np.ndarray:
@@ -46,6 +70,20 @@ def test_areas_agree_with_scikit_learn_on_every_resample(sample):
     assert decision.average_precision(found) == pytest.approx(
         [reference.average_precision_score(positive, score, **row) for row in known]
     )
+
+
+def test_the_corners_of_the_roc_curve_are_all_that_areas_and_curves_need(sample):
+    positive, score = sample
+    weights = random_weights(3, 300)
+    every, corners = (decision.counts(positive, score, weights, corners=chosen) for chosen in (False, True))
+    assert len(corners.thresholds) < len(every.thresholds) or len(np.unique(score)) < 20
+    for statistic in (decision.auc, decision.average_precision, decision.roc, decision.precision_recall):
+        assert statistic(corners) == pytest.approx(statistic(every)), statistic.__name__
+    # What is resampled needs no more than its corners, unless a net benefit is among it.
+    areas = decision.resampled(positive, score, weights, ["auc", "average_precision"])
+    everything = decision.resampled(positive, score, weights)
+    assert areas["auc"] == pytest.approx(everything["auc"])
+    assert areas["average_precision"] == pytest.approx(everything["average_precision"])
 
 
 def test_the_roc_curve_agrees_with_scikit_learn(sample):
@@ -73,6 +111,7 @@ def test_net_benefit_against_counting_by_hand(sample):
     weights = random_weights(3, 300)
     found = decision.counts(positive, score, weights)
     ours, everything = decision.net_benefit(found), decision.treat_all(found)
+    assert decision.advantage(found) == pytest.approx(np.minimum(ours, ours - everything))
     for r, row in enumerate(weights):
         for t in (0, 9, 29, 59):
             limit = decision.THRESHOLDS[t]
@@ -130,26 +169,49 @@ def test_a_threshold_needs_both_kinds_and_a_known_criterion():
         decision.threshold(np.array([True, False]), np.array([0.1, 0.2]), "accuracy", 0.9)
 
 
-def test_scores_are_sums_of_calibrated_probabilities(models):
-    test = decision.part(models["a"], "test")
-    expected = calibration.calibrated_probabilities(models["a"], calibration.fold_temperatures(models["a"]))
-    assert test.probabilities == pytest.approx(expected, abs=0)
+def test_rates_of_several_ways_to_call_are_those_of_each(sample):
+    positive, score = sample
+    weights = random_weights(4, 300)
+    ways = np.stack([score >= limit for limit in (0.3, 0.5, 2.0)], axis=1)
+    together = decision.rates(positive, ways, weights)
+    for place, is_called in enumerate(ways.T):
+        alone = decision.rates(positive, is_called, weights)
+        for one, all_ways in zip(alone, together, strict=True):
+            assert (one == all_ways[:, place]).all()
+        for row, sensitivity, specificity in zip(weights, *alone, strict=True):
+            known = {"sample_weight": row}
+            assert sensitivity == pytest.approx(reference.recall_score(positive, is_called, **known))
+            assert specificity == pytest.approx(reference.recall_score(~positive, ~is_called, **known))
+
+
+def test_the_sample_comes_before_its_resamples():
+    weights = np.array([[2, 0, 1], [0, 3, 0]], dtype=np.uint16)
+    assert decision.with_sample(weights).tolist() == [[1, 1, 1], [2, 0, 1], [0, 3, 0]]
+    row = decision.estimated("auc", np.array([0.9, *np.linspace(0, 1, 101), np.nan]), 0.9)
+    assert row == pytest.approx({"auc": 0.9, "auc_low": 0.05, "auc_high": 0.95})
+
+
+def test_a_part_has_the_rows_of_its_split_and_the_scores_are_sums_of_probabilities(models):
+    test = part(models["a"], "test")
+    rows = predictions.select(models["a"], "test")
+    assert test.groups.tolist() == rows["group"].tolist() and test.fold.tolist() == rows["fold"].tolist()
     malignant = decision.scores(test.probabilities, MALIGNANT)
-    assert malignant == pytest.approx(sum(expected[:, CLASSES.index(name)] for name in MALIGNANT))
-    dx = predictions.select(models["a"], "test")["dx"]
-    assert (decision.positives(test.labels, MALIGNANT) == dx.isin(["mel", "bcc", "akiec"])).all()
+    assert malignant == pytest.approx(sum(test.probabilities[:, CLASSES.index(name)] for name in MALIGNANT))
+    assert (decision.positives(test.labels, MALIGNANT) == rows["dx"].isin(["mel", "bcc", "akiec"])).all()
+    with pytest.raises(ValueError, match="val row by row"):
+        decision.part(models["a"], "val", test.probabilities[1:])
 
 
 def test_thresholds_come_from_the_validation_images_of_the_fold_alone(models):
     """Changing every test row changes no threshold; a fold's threshold changes with its own validation rows only."""
     table = models["a"]
-    val = decision.part(table, "val")
+    val = part(table, "val")
     chosen = decision.fold_thresholds(val, MALIGNANT, "specificity", 0.9)
     disturbed = table.copy()
     disturbed.loc[disturbed["split"] == "test", "logit_mel"] += 5
-    assert decision.fold_thresholds(decision.part(disturbed, "val"), MALIGNANT, "specificity", 0.9) == chosen
+    assert decision.fold_thresholds(part(disturbed, "val"), MALIGNANT, "specificity", 0.9) == chosen
     disturbed.loc[(disturbed["split"] == "val") & (disturbed["fold"] == 2), "logit_mel"] += 5
-    again = decision.fold_thresholds(decision.part(disturbed, "val"), MALIGNANT, "specificity", 0.9)
+    again = decision.fold_thresholds(part(disturbed, "val"), MALIGNANT, "specificity", 0.9)
     assert {fold for fold in chosen if again[fold] != chosen[fold]} == {2}
 
     rows = val.fold == 3
@@ -157,13 +219,13 @@ def test_thresholds_come_from_the_validation_images_of_the_fold_alone(models):
     assert (score[rows][~positive] < chosen[3]).mean() >= 0.9
 
 
-def test_an_operating_point_is_what_its_thresholds_do_to_the_test_images(models, tables):
+def test_an_operating_point_is_what_its_thresholds_do_to_the_test_images(parts, tables):
     row = (
         tables["operating_points"]
         .set_index(["model", "task", "criterion", "target"])
         .loc[("b", "malignant", "specificity", 0.9)]
     )
-    test, val = (decision.part(models["b"], split) for split in ("test", "val"))
+    test, val = parts["b"]
     limits = decision.fold_thresholds(val, MALIGNANT, "specificity", 0.9)
     called = decision.scores(test.probabilities, MALIGNANT) >= np.array([limits[fold] for fold in test.fold])
     truth = decision.positives(test.labels, MALIGNANT)
@@ -180,33 +242,30 @@ def test_a_better_model_finds_more_at_the_same_specificity(tables):
     assert (better > worse).all()
 
 
-def test_every_model_and_the_ensemble_are_tabulated(tables):
-    assert list(tables["discrimination"]["model"].unique()) == ["a", "b", "ensemble"]
-    assert len(tables["operating_points"]) == 3 * 2 * 2 * 2
+def test_every_model_is_tabulated_and_those_drawn_have_curves(parts, weights, tables):
+    assert list(tables["discrimination"]["model"].unique()) == ["a", "b"]
+    assert len(tables["operating_points"]) == 2 * 2 * 2 * 2
     table = tables["discrimination"]
     assert ((table["auc_low"] < table["auc"]) & (table["auc"] < table["auc_high"])).all()
-    assert set(tables["curves"]["model"]) == {"ensemble"}
+    assert set(tables["curves"]["model"]) == {"b"}
     assert set(tables["curves"]["curve"]) == set(decision.CURVES)
     assert not tables["curves"].isna().any(axis=None)
+    test, _ = parts["b"]
+    row = table.set_index(["model", "task"]).loc[("b", "melanoma")]
+    mel = CLASSES.index("mel")
+    assert row["auc"] == pytest.approx(reference.roc_auc_score(test.labels == mel, test.probabilities[:, mel]))
+    again = decision.tables(parts, weights, CONFIDENCE, ["b", "a"])["curves"]
+    assert set(again["model"]) == {"a", "b"}
 
 
-def test_the_ensemble_is_the_mean_of_calibrated_probabilities(models, tables):
-    parts = [decision.part(table, "test") for table in models.values()]
-    mean = decision.scores(np.mean([part.probabilities for part in parts], axis=0), ("mel",))
-    row = tables["discrimination"].set_index(["model", "task"]).loc[("ensemble", "melanoma")]
-    assert row["auc"] == pytest.approx(reference.roc_auc_score(parts[0].labels == CLASSES.index("mel"), mean))
-
-
-def test_the_ensemble_has_the_members_that_are_named(models, tables):
-    more = models | {"c": synthetic_predictions(synthetic_index(), 0.1, seed=3)}
-    chosen = decision.tables(more, **SETTINGS, ensemble=["b", "a"])["discrimination"]
-    ensembles = [
-        table[table["model"] == "ensemble"].reset_index(drop=True) for table in (chosen, tables["discrimination"])
-    ]
-    pd.testing.assert_frame_equal(*ensembles)
-    assert "ensemble" not in set(decision.tables(models, **SETTINGS, ensemble=["a"])["discrimination"]["model"])
-    with pytest.raises(UserError, match="member 'c', which is not among a, b"):
-        decision.tables(models, **SETTINGS, ensemble=["a", "c"])
+def test_an_advantage_above_zero_is_above_both_defaults(tables):
+    wide = tables["curves"].pivot(index=["task", "x"], columns="curve", values=["y", "low", "high"])
+    wide = wide.dropna(subset=[("y", "advantage")])
+    better = np.maximum(wide["y", "treat_all"], 0)
+    assert wide["y", "advantage"].to_numpy() == pytest.approx((wide["y", "net_benefit"] - better).to_numpy())
+    above = wide["low", "advantage"] > 0
+    assert above.any() and (wide["low", "net_benefit"][above] > 0).all()
+    assert (wide["y", "net_benefit"] > better)[above].all()
 
 
 def test_bands_hold_their_curve_almost_everywhere(tables):
@@ -215,22 +274,101 @@ def test_bands_hold_their_curve_almost_everywhere(tables):
     assert inside.groupby(curves["curve"]).mean().min() > 0.9
 
 
-def test_one_model_has_its_own_curves_and_no_ensemble(models):
-    alone = decision.tables({"a": models["a"]}, **SETTINGS)
-    assert set(alone["discrimination"]["model"]) == set(alone["curves"]["model"]) == {"a"}
-    chosen = decision.tables(models, **SETTINGS, drawn=["a", "b"])
-    assert set(chosen["curves"]["model"]) == {"a", "b"}
-
-
-def test_the_same_predictions_give_the_same_tables(models, tables):
-    again = decision.tables(dict(reversed(models.items())), **SETTINGS)
+def test_the_same_parts_give_the_same_tables(parts, weights, tables):
+    again = decision.tables(parts, weights, CONFIDENCE, ["b"])
     for name, table in tables.items():
         assert files.csv_bytes(again[name]) == files.csv_bytes(table), name
 
 
-def test_what_cannot_be_decided_is_refused():
+def test_what_cannot_be_decided_is_refused(parts, weights):
     with pytest.raises(UserError, match="at least one model"):
-        decision.tables({}, **SETTINGS)
-    index = synthetic_index({"bkl": 10, "nv": 20})
+        decision.tables({}, weights, CONFIDENCE, ["a"])
+    with pytest.raises(UserError, match="cannot draw the curves of a, c; name some of a, b"):
+        decision.tables(parts, weights, CONFIDENCE, ["a", "c"])
+    with pytest.raises(UserError, match="curves of no model"):
+        decision.tables(parts, weights, CONFIDENCE, [])
+    one_kind = {"a": both(synthetic_predictions(synthetic_index({"bkl": 10, "nv": 20})))}
+    images = len(one_kind["a"][0].labels)
     with pytest.raises(UserError, match="all of one kind"):
-        decision.tables({"a": synthetic_predictions(index)}, **SETTINGS)
+        decision.tables(one_kind, np.ones((3, images)), CONFIDENCE, ["a"])
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def with_advantage(tables: dict[str, pd.DataFrame], state: np.ndarray) -> dict[str, pd.DataFrame]:
+    """`tables` with an advantage that is measurably above (1) or below (-1) zero, or neither (0), at each threshold."""
+    curves = tables["curves"].copy()
+    for task in decision.TASKS:
+        rows = (curves["task"] == task) & (curves["curve"] == "advantage")
+        peak = np.where(state > 0, np.arange(len(state)), 0) / 1000
+        curves.loc[rows, "y"] = 0.02 * state + peak
+        curves.loc[rows, "low"], curves.loc[rows, "high"] = 0.02 * state + peak - 0.01, 0.02 * state + peak + 0.01
+    return tables | {"curves": curves}
+
+
+def test_words_give_what_the_models_drawn_reach(parts, weights, tables):
+    words = decision.in_words(decision.tables(parts, weights, CONFIDENCE, ["b", "a"]), CONFIDENCE)
+    assert words.count("- a: AUC") == words.count("- b: AUC") == 2
+    points = tables["operating_points"].set_index(["model", "task", "criterion", "target"])
+    row = points.loc[("b", "malignant", "sensitivity", 0.95)]
+    sentence = "Asked for a sensitivity of 95 %, it has a specificity of " + decision.in_percent(row, "specificity")
+    assert sentence in words
+    assert "**Malignant against benign**" in words and "the 95 % interval" in words
+    assert not re.search(r"\bnan\b", words)
+    alone = decision.in_words(tables, CONFIDENCE)
+    assert "- a:" not in alone and alone.count("- b: AUC") == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "expected", "absent"),
+    [
+        (np.ones(60), "At every threshold probability from 1 % to 60 % its net benefit is measurably above", "below"),
+        (np.zeros(60), "At no threshold probability from 1 % to 60 % is its net benefit measurably above", "worth"),
+        (-np.ones(60), "at 1 % to 60 % it is measurably below the better of the two", "cannot be told"),
+        (
+            np.repeat([0, 1, 0, 1, -1], [1, 9, 1, 30, 19]),
+            "at threshold probabilities of 2 % to 10 % and 12 % to 41 %, most at 41 %, where this is worth 60.0 "
+            "(50.0–70.0) true positives per 1,000 images; at 42 % to 60 % it is measurably below the better of the "
+            "two; at 1 % and 11 % it cannot be told from the better of the two.",
+            "At no",
+        ),
+    ],
+)
+def test_words_say_where_the_net_benefit_is_above_both_defaults_and_where_not(tables, state, expected, absent):
+    words = decision.in_words(with_advantage(tables, state), CONFIDENCE)
+    items = [line for line in words.splitlines() if line.startswith("- ")]
+    assert len(items) == 2
+    for item in items:
+        assert expected in item and absent not in item
+
+
+def test_words_on_how_thresholds_carry_over(tables):
+    points = tables["operating_points"].copy()
+    for metric in ("sensitivity", "specificity"):
+        points[[f"{metric}_low", f"{metric}_high"]] = [0.0, 1.0]
+        points[metric] = points["target"]
+    place = points.index[points.eval("model == 'a' and task == 'melanoma' and criterion == 'specificity'")][0]
+    points.loc[place, ["specificity", "specificity_low", "specificity_high"]] = [0.8, 0.7, 0.85]
+    words = decision.in_words(tables | {"operating_points": points}, CONFIDENCE)
+    assert "at 15 of 16 operating points" in words
+    assert "a, melanoma against the rest, with a specificity of 80.0 % where 90 % was asked for" in words
+
+
+def test_words_of_a_model_that_knows_nothing_or_everything(parts, weights):
+    test, val = parts["a"]
+    same, perfect = (
+        tuple(decision.Part(own.labels, own.groups, own.fold, chosen(own.labels)) for own in (test, val))
+        for chosen in (lambda labels: np.full((len(labels), 7), 1 / 7), lambda labels: np.eye(7)[labels])
+    )
+    results = decision.tables({"same": same, "perfect": perfect}, weights, CONFIDENCE, ["same", "perfect"])
+    words = decision.in_words(results, CONFIDENCE)
+    assert "- same: AUC 0.500 (0.500–0.500)" in words and "- perfect: AUC 1.000 (1.000–1.000)" in words
+    assert "it has a sensitivity of 0.0 % (0.0–0.0) at a specificity of 100.0 % (100.0–100.0)" in words
+    assert not re.search(r"\b(nan|inf)\b", words)
+
+
+def test_a_score_without_a_value_or_an_interval_is_put_into_words():
+    row = {"auc": 0.5, "auc_low": np.nan, "auc_high": np.nan, "none": np.nan, "none_low": 0.0, "none_high": 1.0}
+    assert (decision.with_interval(row, "auc"), decision.in_percent(row, "auc")) == ("0.500", "50.0 %")
+    assert decision.with_interval(row, "none") == decision.in_percent(row, "none") == "undefined"

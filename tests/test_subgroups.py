@@ -1,6 +1,7 @@
 """Scores by group: each is what scikit-learn gives on the images of the group alone, and the words fit the numbers."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -37,14 +38,14 @@ def made_up(index: pd.DataFrame, logits: np.ndarray, limit: float = 0.4) -> subg
         labels=class_indices(index["dx"]).to_numpy(),
         lesions=index["lesion_id"].to_numpy(),
         probabilities=probabilities,
+        predicted=probabilities.argmax(axis=1),
         called=decision.scores(probabilities, MALIGNANT) >= limit,
         attributes=subgroups.attributes(index["image_id"], subgroups.metadata_table(index)),
     )
 
 
 def resamples(sample: subgroups.Scored, count: int = 200) -> np.ndarray:
-    drawn = lesion_resamples(sample.lesions, sample.labels, count, seed=4)
-    return np.vstack([np.ones_like(drawn[:1]), drawn])
+    return lesion_resamples(sample.lesions, sample.labels, count, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +133,11 @@ def test_groups_are_in_order_the_unknown_last():
 
 def test_scores_agree_with_scikit_learn_on_the_images_of_the_group(sample, results):
     table = results["scores"].set_index(["attribute", "group", "metric"])["value"].sort_index()
-    predicted = sample.probabilities.argmax(axis=1)
+    predicted = sample.predicted
     malignant = np.isin(sample.labels, class_indices(pd.Series(MALIGNANT)))
-    for attribute, group in (("sex", "female"), ("age", "45–59"), ("localization", "scalp"), ("dx_type", "histo")):
-        rows = (sample.attributes[attribute] == group).to_numpy()
+    groups = {"sex": "female", "age": "45–59", "localization": "scalp", "dx_type": "histo", "all": "all images"}
+    for attribute, group in groups.items():
+        rows = (sample.attributes.assign(all="all images")[attribute] == group).to_numpy()
         labels, probabilities = sample.labels[rows], sample.probabilities[rows]
         score = probabilities[:, [CLASSES.index(name) for name in MALIGNANT]].sum(axis=1)
         expected = {
@@ -151,6 +153,22 @@ def test_scores_agree_with_scikit_learn_on_the_images_of_the_group(sample, resul
             "specificity": reference.recall_score(~malignant[rows], ~sample.called[rows]),
         }
         assert table[attribute, group].to_dict() == pytest.approx(expected)
+
+
+def test_all_images_come_first_and_are_compared_with_nothing(results):
+    for name in ("groups", "scores"):
+        assert tuple(results[name].loc[0, ["attribute", "group"]]) == (subgroups.ALL, subgroups.ALL_IMAGES)
+    assert subgroups.ALL not in set(results["differences"]["attribute"])
+
+
+def test_the_answers_need_not_be_the_most_probable_classes(index, sample, results):
+    """Balanced accuracy and recall follow the answers; sensitivity, specificity and areas do not."""
+    answered = replace(sample, predicted=sample.labels)
+    table = subgroups.tables(answered, resamples(sample, 20), 0.95)["scores"]
+    assert (table[table["metric"].isin(["balanced_accuracy", "recall_mel"])]["value"] == 1).all()
+    for metric in ("macro_auc", "malignant_auc", "sensitivity", "specificity"):
+        same = [one[one["metric"] == metric]["value"].tolist() for one in (table, results["scores"])]
+        assert same[0] == same[1]
 
 
 def test_differences_are_from_all_other_images(sample, results):
@@ -208,7 +226,7 @@ def test_scores_without_images_are_left_out(index):
 
 def test_nevi_by_confirmation(sample, results):
     table = results["nevi"].set_index("dx_type")
-    predicted = sample.probabilities.argmax(axis=1)
+    predicted = sample.predicted
     for kind in ("histo", "follow_up"):
         rows = (sample.labels == NV) & (sample.attributes["dx_type"] == kind).to_numpy()
         assert table.loc[kind, "images"] == rows.sum()
@@ -227,11 +245,17 @@ def test_the_same_sample_gives_the_same_tables(sample, results):
 def test_what_a_model_calls_malignant_is_decided_on_its_validation_images():
     index = with_metadata(synthetic_index())
     table = synthetic_predictions(index)
-    test, val = (decision.part(table, split) for split in ("test", "val"))
+    test, val = (
+        decision.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
+        for split in predictions.SPLITS
+    )
     ids = predictions.select(table, "test")["image_id"]
     sample = subgroups.scored(test, val, ids, subgroups.metadata_table(index), specificity=0.8)
     limits = decision.fold_thresholds(val, MALIGNANT, "specificity", 0.8)
     assert (sample.called == decision.called(test, MALIGNANT, limits)).all()
+    assert (sample.predicted == test.probabilities.argmax(axis=1)).all()
+    other = subgroups.scored(test, val, ids, subgroups.metadata_table(index), predicted=test.labels)
+    assert (other.predicted == test.labels).all()
     assert list(sample.attributes["sex"]) == list(index.set_index("image_id").loc[ids, "sex"])
     results = subgroups.tables(sample, resamples(sample, 20), 0.95)
     assert results["groups"].query("attribute == 'sex'")["images"].sum() == len(index)
@@ -246,6 +270,47 @@ def test_words_claim_nothing_on_skin_tone_and_name_every_part(results):
     assert "sensitivity to malignant lesions" in words and "specificity on benign lesions" in words
     assert "all confirmed by histopathology" in words
     assert not re.search(r"\bnan\b", words)
+
+
+def measured(values: dict[str, float], width: float, compared: int) -> dict[str, pd.DataFrame]:
+    """Tables with one score and one difference for each group by sex and age, `compared` of them apart from zero."""
+    head = {"attribute": "age", "metric": "sensitivity", "small": "no"}
+    scores = [
+        head | {"group": name, "images": 90, "lesions": 50, "value": value, "low": value - width, "high": value + width}
+        for name, value in values.items()
+    ]
+    differences = [
+        head | {"group": name, "difference": shift, "low": shift - 0.01, "high": shift + 0.01}
+        for name, shift in zip(values, [0.1] * compared + [0.0] * len(values), strict=False)
+    ]
+    groups = pd.DataFrame({"attribute": ["all"], "group": ["all images"], "classes": ["nv 5"]})
+    nevi = pd.DataFrame({"dx_type": ["histo"]})
+    return {
+        "scores": pd.DataFrame(scores),
+        "differences": pd.DataFrame(differences),
+        "groups": groups,
+        "nevi": nevi,
+    }
+
+
+@pytest.mark.parametrize(
+    ("compared", "closing"),
+    [
+        (0, "None differs measurably from all other images."),
+        (1, "1 of 3 differs measurably from all other images, age 30–44 by +10.0 points (+9.0 to +11.0)."),
+        (2, "2 of 3 differ measurably from all other images, age 30–44 by"),
+    ],
+)
+def test_words_count_the_groups_that_differ(compared, closing):
+    words = subgroups.in_words(measured({"30–44": 0.5, "45–59": 0.6, "60–74": 0.8}, 0.1, compared), 0.95)
+    assert "between 0.500 (0.400–0.600; age 30–44, 50 lesions) and 0.800 (0.700–0.900; age 60–74" in words
+    assert f"over the 3 groups by sex, age and localization with at least 20 such lesions. {closing}" in words
+    assert "These are 3 comparisons" in words and "**Nevi.**" not in words
+
+
+def test_words_on_a_single_group():
+    words = subgroups.in_words(measured({"30–44": 0.5}, 0.1, 0), 0.95)
+    assert "malignant lesions** is 0.500 (0.400–0.600; age 30–44, 50 lesions), over the 1 group by" in words
 
 
 @pytest.mark.parametrize(("harder", "verdict"), [(3.0, "it is lower"), (-3.0, "it is higher"), (0.0, "do not differ")])

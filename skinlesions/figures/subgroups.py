@@ -100,10 +100,9 @@ def nevi(table: pd.DataFrame) -> Figure:
         reach = np.stack([own[metric] - low, high - own[metric]]).astype(float).clip(0)
         axes.errorbar(own[metric].astype(float), positions, xerr=reach, fmt="o", color=ACCENT, ms=6, lw=2)
         for position, row in zip(positions, own.to_dict("records"), strict=True):
-            # On the side where there is room.
-            end, away, side = (f"{metric}_low", -9, "right") if row[metric] > 0.5 else (f"{metric}_high", 9, "left")
-            place = {"xytext": (away, 0), "textcoords": "offset points", "ha": side, "va": "center", "fontsize": 9}
-            axes.annotate(in_percent(row, metric), (row[end], position), **place)
+            side = "right" if row[metric] > 0.5 else "left"
+            place = {"xytext": (0, 6), "textcoords": "offset points", "ha": side, "va": "bottom", "fontsize": 9}
+            axes.annotate(in_percent(row, metric), (row[metric], position), **place)
         axes.set_title(f"share of the nevi {title}", fontsize=10)
         axes.set_xlim(-0.02, 1.02)
         axes.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
@@ -112,5 +111,5 @@ def nevi(table: pd.DataFrame) -> Figure:
         axes.tick_params(axis="y", length=0)
     labels = [f"{row.dx_type.replace('_', '-')} (n = {row.images:,})" for row in own.itertuples()]
     panels[0].set_yticks(positions, labels)
-    panels[0].set_ylim(-len(own) + 0.4, 0.6)
+    panels[0].set_ylim(-len(own) + 0.5, 0.8)
     return figure
