@@ -104,13 +104,15 @@ def tables(
 ) -> dict[str, pd.DataFrame]:
     """Every table by its name; what each holds is said where it is made.
 
-    - comparison, differences, classes, confusion, folds, claims: skinlesions.comparison.tables, with a row for the mean
-      of the ensemble's temperature-scaled members, and one for their stacking.
+    - comparison, differences, classes, confusion, folds, claims: skinlesions.comparison.tables, with a row for the
+      mean of the ensemble's temperature-scaled members, and one for their stacking.
     - transfer: skinlesions.transfer.table. ensembles, ensemble_weights, ensemble_spreads: skinlesions.ensembles.
-    - calibration, class_calibration, reliability: skinlesions.calibration.tables. temperatures: per model and fold.
+    - calibration, class_calibration, reliability: skinlesions.calibration.tables. temperatures: per model and
+      fold.
     - discrimination, operating_points, curves: skinlesions.decision.tables.
     - groups, group_scores, group_differences, nevi: skinlesions.subgroups.tables, of `leading`'s last.
-    - coverage_curves, coverage_areas, coverage_classes: skinlesions.selective.tables, of the same.
+    - coverage_curves, coverage_areas, coverage_classes: skinlesions.selective.tables, of the same, scaled by
+      temperature.
 
     Args:
         study: what was predicted.
@@ -121,7 +123,7 @@ def tables(
         test_resamples: how many for the differences, whose p-values, times the number of pairs, need more.
         seed: of the resampling.
         ensemble: the names of its members, or ensembles.ALL.
-        calibrated_by: which of calibration.WAYS makes the probabilities of decisions, groups and selection.
+        calibrated_by: which of calibration.WAYS makes the probabilities of the decisions.
 
     Raises:
         UserError: there is no model, one has a reserved name, the ensemble has a member that is not a model, or the
@@ -165,26 +167,18 @@ def tables(
             replace(own[0], probabilities=np.mean([part.probabilities for part in own], axis=0))
             for own in zip(*(parts[name] for name in members), strict=True)
         )
-    test, val = parts[shown[-1]]
-    chosen = subgroups.scored(test, val, truth["image_id"], study.metadata)
-    by_group = subgroups.tables(chosen, weights, confidence)
-    voices = members if shown[-1] == ENSEMBLE else shown
-    certainty = selective.certainties(np.stack([parts[name][0].probabilities for name in voices]))
-    selected = selective.tables(labels, test.probabilities, certainty, weights, confidence)
+    last = shown[-1]
+    # Groups and selection are about the answers of the comparison; scaling by class would give others.
+    by_group = subgroups.scored(*parts[last], truth["image_id"], study.metadata, predicted=answers[last])
+    voices = np.stack([scaled[name]["temperature"] for name in (members if last == ENSEMBLE else [last])])
     return (
         compared
         | together
-        | {
-            "transfer": transfer.table(study.descriptions, scores),
-            "temperatures": _temperatures(models),
-            "groups": by_group["groups"],
-            "group_scores": by_group["scores"],
-            "group_differences": by_group["differences"],
-            "nevi": by_group["nevi"],
-        }
+        | {"transfer": transfer.table(study.descriptions, scores), "temperatures": _temperatures(models)}
         | calibration.tables(labels, scaled, weights, confidence, shown)
         | decision.tables(parts, weights, confidence, shown)
-        | {f"coverage_{name}": table for name, table in selected.items()}
+        | subgroups.tables(by_group, weights, confidence)
+        | selective.tables(labels, voices.mean(axis=0), selective.certainties(voices), weights, confidence)
     )
 
 

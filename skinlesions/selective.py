@@ -163,13 +163,15 @@ def tables(
 ) -> dict[str, pd.DataFrame]:
     """Everything that is tabulated of a selective classifier.
 
-    - curves: by score and coverage, the risk (the rate of error) and the balanced risk (the same if all classes were
-      equally common, which changes what is accepted as well as what is wrong), and the gain of both, which is how far
-      they lie below those at full coverage; with intervals, which are of paired differences for the gains.
-    - areas: by score, the area under the curve of the risk, its excess over the least one, and its difference from
-      that of REFERENCE, with intervals.
-    - classes: by score, coverage and class: how many images are answered for, which share of the class they are, and
-      its recall there, with intervals. Certainty is not evenly spread: common classes are answered for first.
+    - coverage_curves: by score and coverage, the risk (the rate of error) and the balanced risk (the same if all
+      classes were equally common, which changes what is accepted as well as what is wrong), and the gain of both,
+      which is how far they lie below those at full coverage; with intervals, which are of paired differences for
+      the gains.
+    - coverage_areas: by score, the area under the curve of the risk, its excess over the least one, and its
+      difference from that of REFERENCE, with intervals.
+    - coverage_classes: by score, coverage and class: how many images are answered for, which share of the class
+      they are, and its recall there, with intervals. Certainty is not evenly spread: common classes are answered
+      for first.
 
     Args:
         labels: int [N], positions in CLASSES.
@@ -184,20 +186,20 @@ def tables(
     weights = decision.with_sample(weights)
     areas = {name: area(losses, certainty, weights) for name, certainty in scores.items()}
     least = least_area(weights @ losses / weights.sum(axis=1))
-    rows: dict[str, list] = {"curves": [], "areas": [], "classes": []}
+    rows: dict[str, list] = {"coverage_curves": [], "coverage_areas": [], "coverage_classes": []}
     for name, certainty in scores.items():
-        rows["curves"] += [
+        rows["coverage_curves"] += [
             {"score": name} | row for row in _curve(labels, losses, certainty, coverages, weights, confidence)
         ]
         compared = {"area": areas[name], "excess": areas[name] - least, "difference": areas[name] - areas[REFERENCE]}
-        rows["areas"].append({"score": name} | _estimates(compared, confidence))
+        rows["coverage_areas"].append({"score": name} | _estimates(compared, confidence))
         shares, recalls = answered(labels, losses, certainty, class_coverages, weights)
         for place, coverage in enumerate(class_coverages):
             images = _accepted(certainty, coverage)
             for k, dx in enumerate(CLASSES):
                 own = {"answered": shares[:, place, k], "recall": recalls[:, place, k]}
                 head = {"score": name, "coverage": coverage, "dx": dx, "images": int((images & (labels == k)).sum())}
-                rows["classes"].append(head | _estimates(own, confidence))
+                rows["coverage_classes"].append(head | _estimates(own, confidence))
     return {name: pd.DataFrame(own) for name, own in rows.items()}
 
 
@@ -209,7 +211,7 @@ def _curve(
     weights: np.ndarray,
     confidence: float,
 ) -> list[dict[str, float]]:
-    """The rows of `tables()["curves"]` for one score; `weights` [R + 1, N], the first row the sample's."""
+    """The rows of `tables()["coverage_curves"]` for one score; `weights` [R + 1, N], the first row the sample's."""
     draws = {
         metric: risks(losses, certainty, (*coverages, 1.0), weights, own)
         for metric, own in (("risk", None), ("balanced_risk", labels))
@@ -288,9 +290,9 @@ def _places(mass: np.ndarray, last: np.ndarray, coverages: np.ndarray) -> np.nda
 def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
     """What `tables` shows, as Markdown paragraphs; right whatever the numbers are."""
     parts = [
-        _gain_in_words(results["curves"]),
-        _areas_in_words(results["areas"]),
-        _classes_in_words(results["classes"]),
+        _gain_in_words(results["coverage_curves"]),
+        _areas_in_words(results["coverage_areas"]),
+        _classes_in_words(results["coverage_classes"]),
     ]
     parts.append(f"“Measurably” means that the {100 * confidence:g} % interval excludes equality.")
     return "\n\n".join(part for part in parts if part)

@@ -183,13 +183,14 @@ def tables(scored: Scored, weights: np.ndarray, confidence: float) -> dict[str, 
     """Everything that is tabulated about groups, the first of which is all images (ALL, ALL_IMAGES).
 
     - groups: attribute, group, images, lesions, classes (those present, each with its number of lesions).
-    - scores: attribute, group, metric (one of METRICS), images and lesions that the score rests on, value, low, high,
-      small ("yes" or "no": see MINIMUM_LESIONS). Balanced accuracy and macro AUC run over the classes present, and are
-      small if one of these has too few lesions. Scores that a group has no images for are left out.
-    - differences: attribute, group, metric (one of RATES), difference (the group less all other images), low, high,
-      small (of the group or of the others).
-    - nevi: dx_type, images, lesions, recall (called nv), specificity (not called malignant), with intervals; the last
-      row is histopathology less follow-up.
+    - group_scores: attribute, group, metric (one of METRICS), images and lesions that the score rests on, value,
+      low, high, small ("yes" or "no": see MINIMUM_LESIONS). Balanced accuracy and macro AUC run over the classes
+      present, and are small if one of these has too few lesions. Scores that a group has no images for are left
+      out.
+    - group_differences: attribute, group, metric (one of RATES), difference (the group less all other images),
+      low, high, small (of the group or of the others).
+    - nevi: dx_type, images, lesions, recall (called nv), specificity (not called malignant), with intervals; the
+      last row is histopathology less follow-up.
 
     Args:
         scored: the test images.
@@ -221,8 +222,8 @@ def tables(scored: Scored, weights: np.ndarray, confidence: float) -> dict[str, 
                 differences.append(head | {"metric": metric} | _estimate("difference", change, confidence) | small)
     return {
         "groups": pd.DataFrame(groups),
-        "scores": pd.DataFrame(scores),
-        "differences": pd.DataFrame(
+        "group_scores": pd.DataFrame(scores),
+        "group_differences": pd.DataFrame(
             differences, columns=["attribute", "group", "metric", "difference", "low", "high", "small"]
         ),
         "nevi": _nevi(scored, weights, confidence),
@@ -361,19 +362,19 @@ def _estimate(name: str, values: np.ndarray, confidence: float) -> dict[str, flo
 def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
     """What `tables` shows, as Markdown paragraphs; right whatever the numbers are."""
     parts = [_groups_in_words(results, "sensitivity"), _groups_in_words(results, "specificity")]
-    parts += [_chance_in_words(results["differences"], confidence), _nevi_in_words(results), NO_SKIN_TONE]
+    parts += [_chance_in_words(results["group_differences"], confidence), _nevi_in_words(results), NO_SKIN_TONE]
     return "\n\n".join(part for part in parts if part)
 
 
 def _groups_in_words(results: dict[str, pd.DataFrame], metric: str) -> str:
     """The range of a score over the groups that are large enough, and which of them differ from all other images."""
-    scores = results["scores"].query("metric == @metric and small == 'no' and attribute in @COMPARED")
+    scores = results["group_scores"].query("metric == @metric and small == 'no' and attribute in @COMPARED")
     if scores.empty:
         return f"No group has enough lesions for its {METRIC_NAMES[metric]} to be read."
     ranked = scores.sort_values("value", kind="stable")
     ends = [_named(ranked.iloc[position]) for position in (0, -1)]
     spread = f"between {ends[0]} and {ends[1]}" if len(ranked) > 1 else ends[0]
-    differences = results["differences"].query("metric == @metric and small == 'no' and attribute in @COMPARED")
+    differences = results["group_differences"].query("metric == @metric and small == 'no' and attribute in @COMPARED")
     apart = differences[(differences["low"] > 0) | (differences["high"] < 0)]
     apart = apart.sort_values("difference", key=abs, ascending=False, kind="stable")
     listed = "; ".join(

@@ -169,7 +169,7 @@ def found(made_up) -> dict[str, pd.DataFrame]:
 
 def test_the_curves_end_at_the_scores_of_all_images(made_up, found):
     labels, members, _ = made_up
-    curves, scores = found["curves"], metrics.summary(labels, members.mean(axis=0))
+    curves, scores = found["coverage_curves"], metrics.summary(labels, members.mean(axis=0))
     assert len(curves) == len(selective.SCORE_NAMES) * len(selective.COVERAGES)
     full = curves[curves["coverage"] == 1]
     assert full["risk"].to_numpy() == pytest.approx(1 - scores["accuracy"])
@@ -185,7 +185,7 @@ def test_the_curves_end_at_the_scores_of_all_images(made_up, found):
 
 
 def test_the_areas_are_compared_with_the_reference(found):
-    areas, full = found["areas"].set_index("score"), found["curves"]["risk"].iloc[-1]
+    areas, full = found["coverage_areas"].set_index("score"), found["coverage_curves"]["risk"].iloc[-1]
     assert areas.loc["probability", ["difference", "difference_low", "difference_high"]].tolist() == [0, 0, 0]
     assert (areas["excess"] > 0).all() and (areas["area"] < full).all()
     assert (areas["area_low"] < areas["area"]).all() and (areas["area"] < areas["area_high"]).all()
@@ -194,7 +194,7 @@ def test_the_areas_are_compared_with_the_reference(found):
 
 def test_the_classes_share_out_what_is_answered(made_up, found):
     labels, members, _ = made_up
-    classes, scores = found["classes"], metrics.summary(labels, members.mean(axis=0))
+    classes, scores = found["coverage_classes"], metrics.summary(labels, members.mean(axis=0))
     assert len(classes) == len(selective.SCORE_NAMES) * len(selective.CLASS_COVERAGES) * 7
     everyone = classes[classes["coverage"] == 1]
     assert (everyone[["answered", "answered_low", "answered_high"]] == 1).all(axis=None)
@@ -214,10 +214,10 @@ def test_the_same_sample_gives_the_same_tables(made_up, found):
 
 def test_words_follow_the_tables(found):
     words = selective.in_words(found, 0.95)
-    row = found["curves"].query("score == 'probability' and coverage == 0.8").iloc[0]
+    row = found["coverage_curves"].query("score == 'probability' and coverage == 0.8").iloc[0]
     assert f"the rate of error is {100 * row['risk']:.1f} % (" in words
     assert f"it falls by {100 * row['gain']:.1f} points ({100 * row['gain_low']:.1f} to" in words
-    best = found["areas"].sort_values("area").iloc[0]
+    best = found["coverage_areas"].sort_values("area").iloc[0]
     assert f"{best['area']:.4f} (" in words and selective.SCORE_NAMES[best["score"]] in words
     assert "for measurably less of `" in words and "for measurably more of `nv`" in words
     assert not re.search(r"\bnan\b", words)
@@ -233,10 +233,10 @@ def test_words_follow_the_tables(found):
     ],
 )
 def test_words_on_the_rate_of_error_follow_its_sign(found, gain, expected):
-    curves = found["curves"].copy()
+    curves = found["coverage_curves"].copy()
     for metric in ("gain", "balanced_gain"):
         curves[[metric, f"{metric}_low", f"{metric}_high"]] = gain
-    assert selective.in_words(found | {"curves": curves}, 0.95).count(expected) == 2
+    assert selective.in_words(found | {"coverage_curves": curves}, 0.95).count(expected) == 2
 
 
 @pytest.mark.parametrize(
@@ -248,12 +248,12 @@ def test_words_on_the_rate_of_error_follow_its_sign(found, gain, expected):
     ],
 )
 def test_words_on_the_certainties_follow_their_difference(found, difference, expected):
-    areas = found["areas"][found["areas"]["score"].isin(["probability", "entropy"])].copy()
+    areas = found["coverage_areas"][found["coverage_areas"]["score"].isin(["probability", "entropy"])].copy()
     areas[["area", "area_low", "area_high"]] = [0.1, 0.09, 0.11]
     other = areas["score"] == "entropy"
     areas.loc[other, ["difference", "difference_low", "difference_high"]] = difference
     areas.loc[other, "area"] += difference[0]
-    words = selective.in_words(found | {"areas": areas}, 0.95)
+    words = selective.in_words(found | {"coverage_areas": areas}, 0.95)
     assert expected in words
     leader = "entropy of the probabilities" if difference[0] < 0 else "probability of the predicted class"
     assert f"by the **{leader}**" in words
@@ -280,11 +280,11 @@ def test_words_of_a_classifier_that_is_always_right_and_lacks_classes():
 
 
 def test_words_where_no_class_stands_out_and_where_nothing_of_a_class_is_answered(found):
-    classes = found["classes"].copy()
+    classes = found["coverage_classes"].copy()
     classes[["answered", "answered_low", "answered_high"]] = [0.8, 0.7, 0.9]
-    assert "for measurably more or less of no class" in selective.in_words(found | {"classes": classes}, 0.95)
+    assert "for measurably more or less of no class" in selective.in_words(found | {"coverage_classes": classes}, 0.95)
     left_out = (classes["dx"] == "df") & (classes["coverage"] < 1)
     classes.loc[left_out, ["answered", "answered_low", "answered_high"]] = 0.0
     classes.loc[left_out, ["recall", "recall_low", "recall_high"]] = np.nan
-    words = selective.in_words(found | {"classes": classes}, 0.95)
+    words = selective.in_words(found | {"coverage_classes": classes}, 0.95)
     assert "for measurably less of `df` 0.0 % (0.0–0.0)." in words and not re.search(r"\bnan\b", words)

@@ -132,7 +132,7 @@ def test_groups_are_in_order_the_unknown_last():
 
 
 def test_scores_agree_with_scikit_learn_on_the_images_of_the_group(sample, results):
-    table = results["scores"].set_index(["attribute", "group", "metric"])["value"].sort_index()
+    table = results["group_scores"].set_index(["attribute", "group", "metric"])["value"].sort_index()
     predicted = sample.predicted
     malignant = np.isin(sample.labels, class_indices(pd.Series(MALIGNANT)))
     groups = {"sex": "female", "age": "45–59", "localization": "scalp", "dx_type": "histo", "all": "all images"}
@@ -156,23 +156,23 @@ def test_scores_agree_with_scikit_learn_on_the_images_of_the_group(sample, resul
 
 
 def test_all_images_come_first_and_are_compared_with_nothing(results):
-    for name in ("groups", "scores"):
+    for name in ("groups", "group_scores"):
         assert tuple(results[name].loc[0, ["attribute", "group"]]) == (subgroups.ALL, subgroups.ALL_IMAGES)
-    assert subgroups.ALL not in set(results["differences"]["attribute"])
+    assert subgroups.ALL not in set(results["group_differences"]["attribute"])
 
 
 def test_the_answers_need_not_be_the_most_probable_classes(index, sample, results):
     """Balanced accuracy and recall follow the answers; sensitivity, specificity and areas do not."""
     answered = replace(sample, predicted=sample.labels)
-    table = subgroups.tables(answered, resamples(sample, 20), 0.95)["scores"]
+    table = subgroups.tables(answered, resamples(sample, 20), 0.95)["group_scores"]
     assert (table[table["metric"].isin(["balanced_accuracy", "recall_mel"])]["value"] == 1).all()
     for metric in ("macro_auc", "malignant_auc", "sensitivity", "specificity"):
-        same = [one[one["metric"] == metric]["value"].tolist() for one in (table, results["scores"])]
+        same = [one[one["metric"] == metric]["value"].tolist() for one in (table, results["group_scores"])]
         assert same[0] == same[1]
 
 
 def test_differences_are_from_all_other_images(sample, results):
-    row = results["differences"].set_index(["attribute", "group", "metric"]).loc[("sex", "male", "sensitivity")]
+    row = results["group_differences"].set_index(["attribute", "group", "metric"]).loc[("sex", "male", "sensitivity")]
     malignant = np.isin(sample.labels, class_indices(pd.Series(MALIGNANT)))
     male = (sample.attributes["sex"] == "male").to_numpy()
     rates = [sample.called[malignant & part].mean() for part in (male, ~male)]
@@ -187,7 +187,7 @@ def test_a_group_on_which_the_model_is_worse_stands_out_and_its_like_do_not(inde
     logits[face] = np.random.default_rng(3).normal(size=(face.sum(), 7))
     sample = made_up(index, logits)
     results = subgroups.tables(sample, resamples(sample), 0.95)
-    differences = results["differences"].set_index(["attribute", "group", "metric"])
+    differences = results["group_differences"].set_index(["attribute", "group", "metric"])
     assert differences.loc[("localization", "face", "balanced_accuracy"), "high"] < -0.3
     for sex in ("female", "male"):
         row = differences.loc[("sex", sex, "balanced_accuracy")]
@@ -207,7 +207,7 @@ def test_groups_say_what_they_hold(index, results):
 
 
 def test_small_groups_are_marked_by_the_lesions_that_each_score_rests_on(index, results):
-    table = results["scores"]
+    table = results["group_scores"]
     own = table[table["metric"].isin(["recall_mel", "sensitivity", "specificity"])]
     assert ((own["lesions"] < subgroups.MINIMUM_LESIONS) == (own["small"] == "yes")).all()
     assert set(own["small"]) == {"yes", "no"}
@@ -219,7 +219,7 @@ def test_small_groups_are_marked_by_the_lesions_that_each_score_rests_on(index, 
 def test_scores_without_images_are_left_out(index):
     only = index[index["dx"].isin(["nv", "df"])].reset_index(drop=True)
     sample = made_up(only, np.random.default_rng(0).normal(size=(len(only), 7)))
-    table = subgroups.tables(sample, resamples(sample), 0.95)["scores"]
+    table = subgroups.tables(sample, resamples(sample), 0.95)["group_scores"]
     assert not set(table["metric"]) & {"recall_mel", "sensitivity", "malignant_auc"}
     assert not table["value"].isna().any()
 
@@ -286,8 +286,8 @@ def measured(values: dict[str, float], width: float, compared: int) -> dict[str,
     groups = pd.DataFrame({"attribute": ["all"], "group": ["all images"], "classes": ["nv 5"]})
     nevi = pd.DataFrame({"dx_type": ["histo"]})
     return {
-        "scores": pd.DataFrame(scores),
-        "differences": pd.DataFrame(differences),
+        "group_scores": pd.DataFrame(scores),
+        "group_differences": pd.DataFrame(differences),
         "groups": groups,
         "nevi": nevi,
     }

@@ -26,7 +26,7 @@ def risks(curves: pd.DataFrame) -> Figure:
     """The risk over the coverage with bands, a line per certainty, a panel for each of RISKS.
 
     Args:
-        curves: selective.tables(...)["curves"].
+        curves: selective.tables(...)["coverage_curves"].
     """
     scores = list(dict.fromkeys(curves["score"]))
     figure, panels = plt.subplots(1, len(RISKS), figsize=(10, 4.3))
@@ -55,7 +55,7 @@ def classes(table: pd.DataFrame, score: str = REFERENCE) -> Figure:
     """Which share of every class is answered for, and how much of it is right, with intervals: a row per class.
 
     Args:
-        table: selective.tables(...)["classes"]; of two coverages at most, and that of all images.
+        table: selective.tables(...)["coverage_classes"]; of two coverages at most, and that of all images.
         score: the certainty.
     """
     table = table[table["score"] == score]

@@ -20,7 +20,7 @@ def scores(table: pd.DataFrame, metrics: tuple[str, ...] = SHOWN) -> Figure:
     The score over all images is a line.
 
     Args:
-        table: subgroups.tables(...)["scores"].
+        table: subgroups.tables(...)["group_scores"].
         metrics: which are shown; one without a score is an empty panel.
     """
     overall = table[table["attribute"] == ALL].set_index("metric")["value"]

@@ -52,7 +52,7 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_nothing_overlaps_and_nothing_is_cut_off(name):
     found = TABLES[name]()
-    for figure in (draw.risks(found["curves"]), draw.classes(found["classes"])):
+    for figure in (draw.risks(found["coverage_curves"]), draw.classes(found["coverage_classes"])):
         figure.canvas.draw()
         titles = [title for axes in figure.axes for title in (axes.title, axes._left_title)]
         legends = [text for legend in figure.legends for text in legend.get_texts()]
@@ -71,15 +71,15 @@ def test_nothing_overlaps_and_nothing_is_cut_off(name):
 
 def test_a_line_for_every_certainty_told_apart_without_colour():
     found = TABLES["four models"]()
-    for axes, metric in zip(draw.risks(found["curves"]).axes, ("risk", "balanced_risk"), strict=True):
+    for axes, metric in zip(draw.risks(found["coverage_curves"]).axes, ("risk", "balanced_risk"), strict=True):
         assert len({line.get_linestyle() for line in axes.lines}) == len(axes.lines) == len(selective.SCORE_NAMES)
-        own = found["curves"].query("score == 'probability'")
+        own = found["coverage_curves"].query("score == 'probability'")
         assert list(axes.lines[0].get_ydata()) == list(own[metric])
-    assert len(draw.risks(TABLES["one model"]()["curves"]).axes[0].lines) == 2
+    assert len(draw.risks(TABLES["one model"]()["coverage_curves"]).axes[0].lines) == 2
 
 
 def test_every_class_has_a_row_and_a_marker_for_each_coverage():
-    found = TABLES["four models"]()["classes"]
+    found = TABLES["four models"]()["coverage_classes"]
     answered, recall = draw.classes(found).axes
     assert [label.get_text() for label in answered.get_yticklabels()] == list(CLASSES)
     # That all images are all of every class goes without drawing.
@@ -91,7 +91,7 @@ def test_every_class_has_a_row_and_a_marker_for_each_coverage():
 
 
 def test_another_certainty_can_be_drawn():
-    found = TABLES["four models"]()["classes"]
+    found = TABLES["four models"]()["coverage_classes"]
     answered = draw.classes(found, "variance").axes[0]
     own = found.query("score == 'variance' and coverage == 0.8")
     assert list(answered.containers[0].lines[0].get_xdata()) == list(own["answered"])
@@ -100,7 +100,7 @@ def test_another_certainty_can_be_drawn():
 def test_saved_files_do_not_change_from_run_to_run(tmp_path):
     found = TABLES["one model"]()
     for run in ("first", "second"):
-        style.save(draw.classes(found["classes"]), tmp_path / run, "figure")
+        style.save(draw.classes(found["coverage_classes"]), tmp_path / run, "figure")
     for kind in ("png", "svg"):
         first, second = (tmp_path / run / f"figure.{kind}" for run in ("first", "second"))
         assert first.read_bytes() == second.read_bytes()
