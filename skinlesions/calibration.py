@@ -481,12 +481,11 @@ def _with_intervals(columns: np.ndarray, weights: np.ndarray, confidence: float)
 
 
 def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
-    """What `tables` shows, as Markdown; right whatever the numbers are."""
+    """What `tables` shows, as Markdown; right whatever the numbers are. `results` may hold other tables as well."""
     parts = [_ways_in_words(results["calibration"], confidence)]
-    drawn = results["class_calibration"]["model"].unique()
-    parts += [
-        _model_in_words({name: table[table["model"] == model] for name, table in results.items()}) for model in drawn
-    ]
+    own = {name: results[name] for name in ("calibration", "class_calibration", "reliability")}
+    for model in own["class_calibration"]["model"].unique():
+        parts.append(_model_in_words({name: table[table["model"] == model] for name, table in own.items()}))
     return "\n\n".join(parts)
 
 

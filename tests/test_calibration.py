@@ -362,7 +362,7 @@ def test_calibration_errors_spread_as_their_intervals_say_and_around_chance_if_h
 
 def test_words_follow_the_tables(tabulated):
     *_, found = tabulated
-    text = calibration.in_words(found, 0.9)
+    text = calibration.in_words(found | {"another": pd.DataFrame()}, 0.9)
     assert "On average **vector scaling** has the least" in text
     assert "- **as trained** (1 model): negative" in text
     assert (

@@ -79,6 +79,7 @@ def errors(table: pd.DataFrame, scores: Sequence[str] = ("nll", "class_ece")) ->
             if score in CHANCES:
                 axes.plot(own[f"{score}_chance"], rows, ls="none", marker="|", ms=6, mew=1.5, color=MUTED)
         axes.set_title(SCORE_NAMES[score], fontsize=10)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_axisbelow(True)
         axes.grid(axis="x", color=GRID_COLOR)
         axes.tick_params(axis="y", length=0)
