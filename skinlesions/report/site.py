@@ -19,11 +19,16 @@ from skinlesions import files, predictions
 from skinlesions.dataset.schema import CLASS_NAMES, MALIGNANT
 from skinlesions.errors import UserError
 from skinlesions.params import Params
-from skinlesions.report import results
+from skinlesions.report import claim, model_card, results
 from skinlesions.report.chapters import Chapter
+from skinlesions.report.evidence import Evidence, check_links, percent
 from skinlesions.report.tables import tidy
 
 TITLE = "Seven-class skin-lesion classification on HAM10000"
+
+# The pages on reporting standards.
+CLAIM = "claim.html"
+MODEL_CARD = "model_card.html"
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _HEADING = re.compile(r"^#\s+(.+?)\s*#*\s*$", re.MULTILINE)
@@ -92,7 +97,7 @@ def write(
     record: dict[str, Any],
     notice: str,
 ) -> None:
-    """Write index.html and a page per notebook into `target`, which has all other files of the report already.
+    """Write index.html, a page per notebook and two on reporting standards into `target`, which has all other files.
 
     Args:
         target: the folder of the report.
@@ -102,7 +107,7 @@ def write(
         notice: what stands above everything on every page; may be empty.
 
     Raises:
-        UserError: a table, figure or title that the pages need is absent.
+        UserError: a table, figure, title or section that the pages need is absent.
     """
     pages = [_page(target, chapter, document) for chapter, document in documents]
     environment = _environment()
@@ -137,6 +142,24 @@ def write(
         record=record,
     )
     files.write_text(target / "index.html", content)
+    _write_standards(environment, shared, Evidence(target, parameters, record))
+
+
+def _write_standards(environment: Environment, shared: dict[str, Any], evidence: Evidence) -> None:
+    """Write the model card and the CLAIM checklist, which quote and link to all that is written before them."""
+    parameters = evidence.parameters
+    best = results.best(evidence.folder / "tables" / "compare")
+    content = environment.get_template("model_card.html.j2").render(
+        **shared,
+        card=model_card.card(evidence, describe_input(best, parameters)),
+        parameters=parameters,
+        record=evidence.record,
+    )
+    files.write_text(evidence.folder / MODEL_CARD, content)
+    answered = claim.items(evidence)
+    content = environment.get_template("claim.html.j2").render(**shared, items=answered, counts=claim.counts(answered))
+    files.write_text(evidence.folder / CLAIM, content)
+    check_links(evidence.folder, [MODEL_CARD, CLAIM])
 
 
 def notebook_body(document: NotebookNode) -> Markup:
@@ -248,5 +271,6 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["caption"] = caption
+    environment.filters["percent"] = percent
     environment.filters["thousands"] = lambda number: f"{number:,}"
     return environment

@@ -1,5 +1,6 @@
 """What the stages would leave in data/, in small: executed notebooks, figures, tables and predictions."""
 
+import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -7,10 +8,14 @@ import nbformat
 import pandas as pd
 from nbformat import NotebookNode
 
-from skinlesions import comparison, files, notebook, predictions
+from skinlesions import assessment, balancing, exploration, files, notebook, paths, predictions
+from skinlesions.assessment import Study
+from skinlesions.dataset.schema import CLASSES
 from skinlesions.figures import style
 from skinlesions.params import Params, load, merged, validate
 from skinlesions.report import results as results_page
+from skinlesions.report.evidence import Evidence
+from tests.studies import described, study
 from tests.synthetic import synthetic_index, synthetic_predictions
 
 MODELS = {"baseline_cnn": 0.6, "resnet50": 1.8}
@@ -46,6 +51,21 @@ def titled(document: NotebookNode, title: str) -> NotebookNode:
     copy = nbformat.from_dict(document)
     copy.cells = [nbformat.from_dict(cell) for cell in copy.cells]
     copy.cells[0].source = copy.cells[0].source.replace("{title}", title)
+    return copy
+
+
+def with_sections(document: NotebookNode, source: str) -> NotebookNode:
+    """A copy of `document` with the sections of the notebook called `source` that it does not have yet."""
+    copy = nbformat.from_dict(document)
+    known = [line for cell in copy.cells for line in cell.source.splitlines()]
+    wanted = [
+        line
+        for cell in nbformat.read(paths.NOTEBOOKS / f"{source}.ipynb", as_version=4).cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+        if re.match(r"##+ ", line) and line not in known
+    ]
+    copy.cells += [nbformat.v4.new_markdown_cell(line, id=f"section-{place}") for place, line in enumerate(wanted)]
     return copy
 
 
@@ -95,19 +115,77 @@ def make(data: Path, document: NotebookNode, source: str = "ham10000") -> Params
         "external": ("07_external", "7 · Images from outside"),
     }
     for folder, (name, title) in folders.items():
-        files.write_bytes(data / folder / f"{name}.ipynb", notebook.notebook_bytes(titled(document, title)))
+        own = with_sections(titled(document, title), name)
+        files.write_bytes(data / folder / f"{name}.ipynb", notebook.notebook_bytes(own))
         files.write_csv(data / folder / "tables" / "some_numbers.csv", pd.DataFrame({"a": [1]}))
         _figure(data / folder / "figures", "some_numbers")
         files.write_json(data / folder / "metrics.json", {"a": 0.5})
-    descriptions = {name: {"training": "frozen features", "initialisation": "ImageNet"} for name in MODELS}
+    network = {"hidden_units": 256, "crop": 224, "prepared_size": 240, "fit": "crop", "dropout": 0.5, "l2": 0.1}
+    made = study(tables, descriptions={name: described(name, **network) for name in MODELS})
     for name, table in tables.items():
         predictions.write(data / "train" / name / "predictions.csv", table)
-        files.write_json(data / "train" / name / "model.json", descriptions[name])
-    results = comparison.tables(tables, descriptions=descriptions, **chosen.compare.model_dump())
-    for name, table in results.items():
-        files.write_csv(data / "compare" / "tables" / f"{name}.csv", table)
+        files.write_json(data / "train" / name / "model.json", made.descriptions[name])
+    balancing.write(data / "balance" / "plan.json", made.plan)
+    index = index.merge(made.metadata, on="image_id")
+    files.write_csv(data / "prepared" / "index.csv", index)
+    quoted = _other_tables(index, tables["resnet50"], chosen)
+    quoted |= {f"compare/{name}": table for name, table in _compared(made, chosen).items()}
+    for name, table in quoted.items():
+        folder, _, file = name.partition("/")
+        files.write_csv(data / folder / "tables" / f"{file}.csv", table)
     _figure(data / "compare" / "figures", results_page.FIGURE)
     return chosen
+
+
+def evidence(reports: Path, source: str = "ham10000") -> Evidence:
+    """The report in the folder `reports` as the pages on reporting standards read it."""
+    return Evidence(reports, parameters(source), files.read_json(reports / "provenance.json"))
+
+
+def without_ensemble(reports: Path) -> None:
+    """Change the tables of `reports` to those of models of which no ensemble is made."""
+    for path in (reports / "tables").glob("*/*.csv"):
+        table = pd.read_csv(path)
+        if "model" in table:
+            files.write_csv(path, table[~table["model"].isin(["ensemble", "stacked"])])
+    for path in (reports / "tables" / "compare").glob("ensemble*.csv"):
+        path.unlink()
+
+
+def _compared(made: Study, chosen: Params) -> dict[str, pd.DataFrame]:
+    """The tables of notebook 04."""
+    return assessment.tables(made, **chosen.compare.model_dump())
+
+
+def _other_tables(index: pd.DataFrame, predicted: pd.DataFrame, chosen: Params) -> dict[str, pd.DataFrame]:
+    """Of the tables of the other notebooks those that pages of the report quote."""
+    fold = predictions.select(predicted, "test").set_index("image_id")["fold"]
+    sizes = pd.crosstab(index["image_id"].map(fold), index["dx"]).reindex(columns=CLASSES, fill_value=0)
+    metrics = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc")
+    found = {
+        "explore/image_sizes": pd.DataFrame({"width": [600], "height": [450], "images": [len(index)], "share": [1.0]}),
+        "explore/missing_values": exploration.missing_values(index).reset_index(),
+        "explore/dx_type": exploration.confirmation_counts(index).reset_index(),
+        "explore/redness_comparisons": pd.DataFrame(
+            {"comparison": ["nv by follow-up against nv by histopathology"], "auc": [0.9]}
+        ),
+        "balance/folds": sizes.rename_axis(index="fold", columns=None).reset_index(),
+        "balance/duplicates": pd.DataFrame({"image_id": ["a", "b", "c"], "confirmed": [True, False, True]}),
+        "balance/strategies": pd.DataFrame({"strategy": chosen.balance.strategies}),
+        "explain/cases": pd.DataFrame({"case": ["right", "wrong", "wrong"], "image_id": ["a", "b", "c"]}),
+        "explain/sanity": pd.DataFrame({"step": [0, 1], "images": [32, 32], "spearman": [1.0, 0.1]}),
+        "leakage/changes": pd.DataFrame({"part": ["all"], "metric": ["balanced_accuracy"], "change": [0.148]}),
+    }
+    if chosen.data.external is not None:
+        names = [*MODELS, "ensemble"]
+        numbers = {"out_of_fold": 0.6, "external": 0.7, "difference": 0.1}
+        columns = {f"{key}{end}": value for key, value in numbers.items() for end in ("", "_low", "_high")}
+        found["external/against"] = pd.DataFrame({"model": names} | columns)
+        found["external/scores"] = pd.DataFrame(
+            [(name, metric, "", 0.5, 0.4, 0.6) for name in names for metric in metrics],
+            columns=["model", "metric", "class", "estimate", "low", "high"],
+        )
+    return found
 
 
 def _figure(folder: Path, name: str) -> None:

@@ -1,7 +1,6 @@
 """The report of small but really executed results: what it holds, that it is complete, safe, offline and stable."""
 
 import gzip
-import html.parser
 import re
 import shutil
 import urllib.parse
@@ -17,6 +16,7 @@ from skinlesions.errors import UserError
 from skinlesions.report import results, site
 from skinlesions.report.publication import publish
 from tests.report import standin
+from tests.report.page import Page
 
 PAGES = [
     "01_explore",
@@ -30,60 +30,8 @@ PAGES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def document(tmp_path_factory):
-    return standin.executed(tmp_path_factory.mktemp("logs") / "stand-in.ipynb")
-
-
-@pytest.fixture(scope="module")
-def real(document, tmp_path_factory):
-    """A report as of real images: (data, reports, parameters)."""
-    root = tmp_path_factory.mktemp("real")
-    parameters = standin.make(root / "data", document)
-    publish(root / "data", root / "reports", parameters)
-    return root / "data", root / "reports", parameters
-
-
-@pytest.fixture(scope="module")
-def sample(document, tmp_path_factory):
-    """The folder of a report on synthetic images."""
-    root = tmp_path_factory.mktemp("sample")
-    publish(root / "data", root / "reports", standin.make(root / "data", document, "sample"))
-    return root / "reports"
-
-
-class Page(html.parser.HTMLParser):
-    """What a test wants to know of a page; fails on tags that do not nest."""
-
-    EMPTY = frozenset(["meta", "link", "img", "br", "hr", "input", "wbr"])
-
-    def __init__(self, path: Path):
-        super().__init__()
-        self.path = path
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict]] = []
-        self.text = ""
-        self.feed(path.read_text(encoding="utf-8"))
-        assert not self.open, f"{path.name}: {self.open} never closed"
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in self.EMPTY:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag, f"{self.path.name}, line {self.getpos()[0]}: </{tag}> closes another tag"
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "script"):
-            self.text += data
-
-
 def pages(reports: Path) -> list[Page]:
-    return [Page(path) for path in [reports / "index.html", *sorted((reports / "notebooks").glob("*.html"))]]
+    return [Page(path) for path in [*sorted(reports.glob("*.html")), *sorted((reports / "notebooks").glob("*.html"))]]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -93,9 +41,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_the_report_has_everything(real):
     data, reports, _ = real
     published = contents(reports)
-    expected = {"index.html", "metrics.json", "provenance.json"}
+    expected = {"index.html", "claim.html", "model_card.html", "metrics.json", "provenance.json"}
     expected |= {f"notebooks/{name}.{suffix}" for name in PAGES for suffix in ("ipynb", "html")}
-    expected |= {"predictions/models.json", *(f"predictions/{name}.csv.gz" for name in standin.MODELS)}
+    expected |= {f"predictions/{name}" for name in ("models.json", "plan.json", "metadata.csv")}
+    expected |= {*(f"predictions/{name}.csv.gz" for name in standin.MODELS)}
     expected |= {f"predictions/external/{name}.csv" for name in (*standin.MODELS, "ground_truth")}
     for folder in [
         "explore",
@@ -154,7 +103,7 @@ def test_what_was_published_before_is_gone(real, tmp_path):
 def test_an_incomplete_stage_is_named_and_nothing_changes(real, tmp_path):
     data, reports, parameters = real
     before = contents(reports)
-    for missing in ("explore/01_explore.ipynb", "train/resnet50/predictions.csv", "compare/tables/recalls.csv"):
+    for missing in ("explore/01_explore.ipynb", "train/resnet50/predictions.csv", "compare/tables/classes.csv"):
         shutil.copytree(data, tmp_path / "data", dirs_exist_ok=True)
         (tmp_path / "data" / missing).unlink()
         shutil.copytree(reports, tmp_path / "reports", dirs_exist_ok=True)
@@ -169,14 +118,15 @@ def test_an_incomplete_stage_is_named_and_nothing_changes(real, tmp_path):
 
 def test_every_link_leads_somewhere(real):
     _, reports, _ = real
+    anchors = {page.path.resolve(): page.anchors for page in pages(reports)}
     for page in pages(reports):
-        anchors = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
         for _, attributes in page.tags:
             link = attributes.get("href") or attributes.get("src") or ""
-            if link.startswith("#"):
-                assert link[1:] in anchors, f"{page.path.name}: {link}"
-            elif link and not re.match(r"https:|data:", link):
-                assert (page.path.parent / urllib.parse.unquote(link)).is_file(), f"{page.path.name}: {link}"
+            if link and not re.match(r"https:|data:", link):
+                path, _, anchor = link.partition("#")
+                target = (page.path.parent / urllib.parse.unquote(path)).resolve() if path else page.path.resolve()
+                assert target.is_file(), f"{page.path.name}: {link}"
+                assert not anchor or anchor in anchors[target], f"{page.path.name}: {link}"
 
 
 def test_index_reaches_every_file(real):
