@@ -32,6 +32,13 @@ BATCH = 16
 # The part of a picture in which heat counts as central: the square in the middle with half of the area.
 CENTRAL_SIDE = 0.5**0.5
 
+# A map with fewer cells than this on a side has no cell in the middle: each has the same share in the central half, so
+# that the heat there is half of all heat, whatever the map.
+CENTRAL_CELLS = 3
+
+# The mean rank correlation from which on maps of different pictures are called much the same.
+ALIKE = 0.5
+
 
 # --- the cases ----------------------------------------------------------------------------------------------------
 
@@ -260,13 +267,15 @@ def in_frame(maps: np.ndarray, description: Description) -> np.ndarray:
 
 
 def central_share(maps: np.ndarray, size: int = 64) -> np.ndarray:
-    """The share of the heat of every map that lies in the central half of the area, float64 [n]; NaN if it is empty.
+    """The share of the heat of every map that lies in the central half of the area, float64 [n].
 
-    Heat spread evenly has 0.5.
+    Heat spread evenly has 0.5. NaN if a map is empty, or if the maps are too coarse to have a centre (CENTRAL_CELLS).
 
     Args:
         size: the side in pixels at which it is measured.
     """
+    if min(np.shape(maps)[1:]) < CENTRAL_CELLS:
+        return np.full(len(maps), np.nan)
     large = scaled(maps, size).astype("float64")
     distance = np.abs(np.arange(size) + 0.5 - size / 2)
     inside = np.clip(CENTRAL_SIDE * size / 2 - distance + 0.5, 0, 1)  # the share of a pixel that is inside
@@ -275,31 +284,110 @@ def central_share(maps: np.ndarray, size: int = 64) -> np.ndarray:
     return np.divide(central, total, out=np.full(len(large), np.nan), where=total > 0)
 
 
-def measured(answered: pd.DataFrame, found: Mapping[str, Heat]) -> pd.DataFrame:
+def measured(
+    answered: pd.DataFrame, found: Mapping[str, Heat], descriptions: Mapping[str, Description]
+) -> pd.DataFrame:
     """`answers_to_cases` with what was found for each answer.
 
     Args:
         found: by model, the heat of the class that it answers in each case.
+        descriptions: by model.
 
     Returns:
-        The columns of `answered`, and repeated (whether the network gives the recorded answer to the picture as it is,
-        where a recorded answer may be an average over turned and mirrored pictures), central_share and empty.
+        The columns of `answered`, training and initialisation of the model, repeated (whether the network gives the
+        recorded answer to the picture as it is, where a recorded answer may be an average over turned and mirrored
+        pictures), central_share and empty.
     """
     parts = []
     for name, heat in found.items():
         part = answered[answered["model"] == name]
         repeated = np.array(CLASSES)[heat.logits.argmax(axis=1)] == part["predicted"]
+        trained = {"training": descriptions[name].training, "initialisation": descriptions[name].initialisation}
         shares = central_share(heat.maps)
-        parts.append(part.assign(repeated=repeated, central_share=shares, empty=is_empty(heat.maps)))
+        parts.append(part.assign(**trained, repeated=repeated, central_share=shares, empty=is_empty(heat.maps)))
     return pd.concat(parts, ignore_index=True)
 
 
-def by_model(cases: pd.DataFrame) -> pd.DataFrame:
-    """`measured`, a row per model: cases, right, repeated, empty (counts) and the mean central_share."""
-    table = cases.assign(right=cases["predicted"] == cases["dx"]).groupby("model", sort=False)
-    counts = table[["right", "repeated", "empty"]].sum().astype(int)
-    counts.insert(0, "cases", table.size())
-    return counts.assign(central_share=table["central_share"].mean()).reset_index()
+def by_model(cases: pd.DataFrame, found: Mapping[str, Heat]) -> pd.DataFrame:
+    """`measured`, a row per model.
+
+    Args:
+        cases: what `measured` returned.
+        found: what it was given.
+
+    Returns:
+        model, training, initialisation; grid_height and grid_width (the cells of its maps); cases, right, repeated and
+        empty (counts); the mean central_share; other_pictures, the `likeness` of its maps.
+    """
+    rows = []
+    for name, own in cases.groupby("model", sort=False):
+        maps = found[name].maps
+        row = {"model": name, **own[["training", "initialisation"]].iloc[0]}
+        row |= {"grid_height": maps.shape[1], "grid_width": maps.shape[2], "cases": len(own)}
+        row |= {"right": int((own["predicted"] == own["dx"]).sum())}
+        row |= {column: int(own[column].sum()) for column in ("repeated", "empty")}
+        rows.append(row | {"central_share": own["central_share"].mean(), "other_pictures": likeness(maps)})
+    return pd.DataFrame(rows)
+
+
+def likeness(maps: np.ndarray) -> float:
+    """The mean rank correlation between the maps [n, h, w] of different pictures; NaN with fewer than two.
+
+    Maps without any shape, such as empty ones, are left out.
+    """
+    shaped = maps[np.ptp(maps, axis=(1, 2)) > 0]
+    first, second = np.triu_indices(len(shaped), 1)
+    return float(spearman(shaped[first], shaped[second]).mean()) if len(first) else float("nan")
+
+
+def origin(description: Description) -> str:
+    """How a model was trained and from which weights, in the few words that stand beside its name in a figure."""
+    if description.training == networks.FROM_SCRATCH:
+        return description.training
+    return f"{description.training}, {description.initialisation} weights"
+
+
+def centre_in_words(models: pd.DataFrame, cases: pd.DataFrame, reference: str) -> str:
+    """How much of the heat is in the middle, in words, and which models cannot say.
+
+    Args:
+        models: `by_model`.
+        cases: `measured`.
+        reference: the model of which the kinds of case are told apart.
+    """
+    shares = models.set_index("model")["central_share"].dropna()
+    parts = []
+    if len(shares):
+        parts.append(
+            f"The mean share of heat in the central half runs from {shares.min():.2f} ({shares.idxmin()}) to "
+            f"**{shares.max():.2f}** ({shares.idxmax()})."
+        )
+    if reference in shares:
+        means = cases[cases["model"] == reference].groupby("case")["central_share"].mean()
+        words = ", ".join(f"{case} {means[case]:.2f}" for case in CASES if not np.isnan(means.get(case, np.nan)))
+        parts.append(f"For {reference}, by case: {words}.")
+    coarse = models[models[["grid_height", "grid_width"]].min(axis=1) < CENTRAL_CELLS]
+    if len(coarse):
+        grids = (
+            coarse["model"] + " (" + coarse["grid_height"].astype(str) + " × " + coarse["grid_width"].astype(str) + ")"
+        )
+        parts.append(
+            f"Left out, because a map of so few cells has none in the middle and would have 0.50 whatever it shows: "
+            f"{', '.join(grids)}."
+        )
+    return " ".join(parts)
+
+
+def likeness_in_words(correlation: float) -> str:
+    """What a `likeness` says about a single map, as the end of a sentence."""
+    if np.isnan(correlation):
+        return "too few maps have any shape to compare them"
+    if correlation >= ALIKE:
+        return (
+            "a map is much the same whatever the picture, be it from habit or because most lesions are in the middle, "
+            "so **one map says little about its own lesion**"
+        )
+    return "more of a map changes with the picture than stays"
 
 
 # --- filters and feature maps -------------------------------------------------------------------------------------
@@ -556,3 +644,31 @@ def verdict(checked: Sanity) -> str:
         f"The maps **do not survive**: {numbers}. They are no more alike than maps of different images, so what they "
         "show comes from what was learned."
     )
+
+
+def found(cases: pd.DataFrame, reference: str, checked: Sanity, between_classes: float) -> str:
+    """What notebook 05 found, as a list.
+
+    Args:
+        cases: `measured`.
+        reference: the model that chose the cases and was checked.
+        checked: `sanity`.
+        between_classes: the mean rank correlation of the reference's maps for two classes of one picture.
+    """
+    central = cases.loc[cases["model"] == reference, "central_share"].mean()
+    wrong = cases[cases["case"] == WRONG]
+    others = wrong[wrong["model"] != reference]
+    mistaken = int((others["predicted"] != others["dx"]).sum())
+    floor = checked.other_images["spearman"]
+    lines = [
+        verdict(checked),
+        f"The maps of {reference} for different pictures have a mean rank correlation of {floor:.2f}: "
+        f"{likeness_in_words(floor)}.",
+        f"Its maps for two classes of one picture have one of {between_classes:.2f}, where 1 would be the same map.",
+    ]
+    if not np.isnan(central):
+        lines.append(f"{central:.2f} of its heat is in the central half, where evenly spread heat has 0.50.")
+    if len(others):
+        lines.append(f"Of its most confident mistakes, other models make one in {mistaken} of {len(others)} answers.")
+    lines.append(f"Empty maps, of all models: {int(cases['empty'].sum())} of {len(cases)}.")
+    return "\n".join(f"- {line}" for line in lines)

@@ -196,6 +196,13 @@ def test_even_heat_has_half_of_itself_in_the_central_half_of_the_area():
     assert np.isnan(share[3])
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (2, 2), (2, 5)])
+def test_a_map_too_coarse_to_have_a_centre_has_no_central_share(shape):
+    maps = np.random.default_rng(0).uniform(size=(4, *shape)).astype("float32")
+    assert np.isnan(explanation.central_share(maps)).all()
+    assert not np.isnan(explanation.central_share(np.pad(maps, ((0, 0), (1, 1), (1, 1))))).any()
+
+
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
     """A baseline CNN with the weights of two folds under models/."""
@@ -325,13 +332,94 @@ def test_what_was_measured_is_counted_by_model(table):
     logits[0] = -logits[0]  # this network answers something else
     maps = np.ones((count, 3, 3), "float32")
     maps[1] = 0
-    found = explanation.measured(answers, {"one": explanation.Heat(maps, logits)})
+    heat = {"one": explanation.Heat(maps, logits)}
+    found = explanation.measured(answers, heat, {"one": description(training=networks.FROZEN)})
     assert found["repeated"].tolist() == [False] + [True] * (count - 1)
     assert found["empty"].tolist() == [False, True] + [False] * (count - 2)
-    (row,) = explanation.by_model(found).to_dict("records")
+    (row,) = explanation.by_model(found, heat).to_dict("records")
+    assert (row["training"], row["initialisation"]) == (networks.FROZEN, "random")
+    assert (row["grid_height"], row["grid_width"]) == (3, 3)
     right = int((cases["predicted"] == cases["dx"]).sum())
     assert (row["cases"], row["right"], row["repeated"], row["empty"]) == (count, right, count - 1, 1)
     assert row["central_share"] == pytest.approx(0.5, abs=1e-6)
+    assert np.isnan(row["other_pictures"])  # all are even or empty
+
+
+def test_coarse_maps_are_named_and_left_out_of_the_words_about_the_centre(table):
+    answered = dict.fromkeys(("coarse", "fine", "empty"), explanation.answers(table))
+    answers = explanation.answers_to_cases(explanation.choose_cases(answered["fine"]), answered)
+    count = len(answers) // 3
+    random = np.random.default_rng(0)
+    sizes = {"coarse": (2, 2), "fine": (6, 5), "empty": (5, 5)}
+    heat = {
+        name: explanation.Heat(random.uniform(size=(count, *size)).astype("float32"), np.zeros((count, 7)))
+        for name, size in sizes.items()
+    }
+    heat["empty"].maps[:] = 0
+    found = explanation.measured(answers, heat, dict.fromkeys(heat, description()))
+    models = explanation.by_model(found, heat)
+    shares = models.set_index("model")["central_share"]
+    assert shares.isna().tolist() == [True, False, True]
+    text = explanation.centre_in_words(models, found, "fine")
+    assert f"from {shares['fine']:.2f} (fine) to **{shares['fine']:.2f}** (fine)" in text
+    assert "For fine, by case: right 0." in text
+    assert text.endswith("whatever it shows: coarse (2 × 2).")
+    alone = explanation.centre_in_words(models[models["model"] == "coarse"], found, "coarse")
+    assert alone.startswith("Left out")
+
+
+def test_the_likeness_is_the_mean_correlation_of_all_pairs_of_maps_with_a_shape():
+    maps = np.random.default_rng(0).uniform(size=(6, 4, 4)).astype("float32")
+    maps[3:] = maps[:3] ** 2  # the same order of cells
+    pairs = [stats.spearmanr(maps[one].ravel(), maps[two].ravel()).statistic for two in range(6) for one in range(two)]
+    assert explanation.likeness(maps) == pytest.approx(np.mean(pairs))
+    even = np.concatenate([maps, np.zeros((2, 4, 4)), np.ones((1, 4, 4))])
+    assert explanation.likeness(even) == pytest.approx(np.mean(pairs))
+    assert explanation.likeness(maps[[0, 3]]) == pytest.approx(1)
+    assert np.isnan(explanation.likeness(maps[:1]))
+    checked = explanation.sanity(made_up(lambda first: (first, first)), 16, 0.95)
+    assert explanation.likeness(made_up(lambda first: (first, first)).maps[0]) == pytest.approx(
+        checked.other_images["spearman"]
+    )
+
+
+def test_what_was_found_follows_the_numbers(table):
+    answered = dict.fromkeys(("one", "two"), explanation.answers(table))
+    cases = explanation.choose_cases(answered["one"])
+    answers = explanation.answers_to_cases(cases, answered)
+    maps = np.random.default_rng(0).uniform(size=(len(cases), 5, 5)).astype("float32")
+    heat = {
+        name: explanation.Heat(values, np.zeros((len(cases), 7)))
+        for name, values in zip(answered, (maps, 0 * maps), strict=True)
+    }
+    found = explanation.measured(answers, heat, dict.fromkeys(heat, description()))
+    checked = explanation.sanity(made_up(lambda first: (first, first)), 16, 0.95)
+    text = explanation.found(found, "one", checked, 0.04)
+    wrong = int((cases["case"] == "wrong").sum())
+    assert text.startswith(f"- {explanation.verdict(checked)}\n- The maps of one for different pictures")
+    assert "for two classes of one picture have one of 0.04" in text
+    assert f"other models make one in {wrong} of {wrong} answers" in text
+    assert f"{found.loc[found['model'] == 'one', 'central_share'].mean():.2f} of its heat" in text
+    assert text.endswith(f"Empty maps, of all models: {len(cases)} of {2 * len(cases)}.")
+    assert "of its heat" not in explanation.found(found, "two", checked, 0.04)
+    alone = explanation.found(found[found["model"] == "one"], "one", checked, 0.04)
+    assert "other models" not in alone
+
+
+def test_words_about_likeness_follow_the_number():
+    assert "one map says little about its own lesion" in explanation.likeness_in_words(0.67)
+    assert explanation.likeness_in_words(-0.1) == explanation.likeness_in_words(0.3)
+    assert "too few maps" in explanation.likeness_in_words(float("nan"))
+
+
+def test_a_name_in_a_figure_is_followed_by_how_the_model_was_trained():
+    trunk = {"backbone": "tiny", "architecture": "vgg16", "cut_at": None, "pooling": "average"}
+    origins = [
+        explanation.origin(description()),
+        explanation.origin(description(training=networks.FROZEN, **trunk)),
+        explanation.origin(description(training=networks.FINE_TUNED, initialisation="ImageNet", **trunk)),
+    ]
+    assert origins == ["from scratch", "frozen features, random weights", "fine-tuned, ImageNet weights"]
 
 
 # --- filters and feature maps -------------------------------------------------------------------------------------

@@ -68,10 +68,12 @@ def _mixed(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return (1 - opacity) * grey + opacity * 255 * HEAT(heat)[..., :3]
 
 
-def _canvas(rows: int, columns: int) -> tuple[np.ndarray, Figure, Axes]:
-    """A white canvas for rows and columns of thumbnails, and the figure and axes that will show it."""
-    height, width = rows * (THUMBNAIL + GAP + CAPTION), columns * (THUMBNAIL + GAP) - GAP
-    figure, axes = plt.subplots(figsize=(0.9 + width / PIXELS_PER_INCH, 0.6 + height / PIXELS_PER_INCH))
+def _canvas(rows: int, headings: Sequence[str]) -> tuple[np.ndarray, Figure, Axes]:
+    """A white canvas for rows of thumbnails under their headings, and the figure and axes that will show it."""
+    height, width = rows * (THUMBNAIL + GAP + CAPTION), len(headings) * (THUMBNAIL + GAP) - GAP
+    lines = 1 + max(heading.count("\n") for heading in headings)
+    size = (1.35 + width / PIXELS_PER_INCH, 0.3 + 0.14 * lines + height / PIXELS_PER_INCH)
+    figure, axes = plt.subplots(figsize=size)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -102,6 +104,7 @@ def _label(axes: Axes, canvas: np.ndarray, rows: Sequence[str], columns: Sequenc
     axes.set_yticks(middles, rows, fontsize=9)
     axes.set_xticks([_corner(0, column)[1] + THUMBNAIL / 2 for column in range(len(columns))], columns, fontsize=8)
     axes.xaxis.tick_top()
+    axes.set_anchor("S")  # what height the layout leaves over is for the headings
 
 
 def _wrapped(name: str, width: int = 15) -> str:
@@ -121,8 +124,10 @@ def _heat_bar(figure: Figure, axes: Axes) -> None:
     """What the colours mean."""
     steps = np.linspace(0, 1, 256)
     colors = ListedColormap(_mixed(np.full((256, 3), 0.6 * 255), steps) / 255)
-    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), colors), ax=axes, shrink=0.35, aspect=30, pad=0.01)
-    bar.set_label("heat, as a share of the hottest point of its map", fontsize=9)
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), colors), ax=axes, shrink=0.35, aspect=30, pad=0.01, panchor=False
+    )
+    bar.set_label("heat, as a share of the\nhottest point of its map", fontsize=9)
     bar.ax.tick_params(labelsize=8)
 
 
@@ -133,6 +138,7 @@ def cases(
     frames: Mapping[str, np.ndarray],
     other_frames: np.ndarray,
     reference: str,
+    origins: Mapping[str, str],
 ) -> Figure:
     """One row per class: the picture, the heat of each model's own answer, and that of the reference's other class.
 
@@ -143,9 +149,12 @@ def cases(
         frames: by model, explanation.in_frame of all cases, for the class that the model answers.
         other_frames: the same of the reference, for the class in the column `other`.
         reference: the model that chose the cases.
+        origins: by model, explanation.origin: how it was trained and from which weights.
     """
     models = list(frames)
-    canvas, figure, axes = _canvas(max(len(shown), 1), len(models) + 2)
+    own = ["\n".join([_wrapped(model), *origins[model].split(", ")]) for model in models]
+    headings = ["image", *own, f"{_wrapped(reference)}\nfor another class"]
+    canvas, figure, axes = _canvas(max(len(shown), 1), headings)
     if shown.empty:
         axes.text(0.5, 0.3, "there is no such case", ha="center", transform=axes.transAxes)
     cells = answered.set_index(["image_id", "case", "model"])
@@ -162,8 +171,7 @@ def cases(
         heat = other_frames[position]
         _place(canvas, row, len(models) + 1, overlay(pictures[position], heat))
         _caption(axes, row, len(models) + 1, f"for {case['other']}" + _remark(heat))
-    columns = ["image", *map(_wrapped, models), f"{_wrapped(reference)}\nfor another class"]
-    _label(axes, canvas, list(shown["dx"]), columns)
+    _label(axes, canvas, list(shown["dx"]), headings)
     _heat_bar(figure, axes)
     return figure
 
@@ -186,14 +194,14 @@ def cascade(pictures: np.ndarray, frames: np.ndarray, reached: Sequence[str], co
         columns: how many steps are shown, spread evenly from the first to the last.
     """
     steps = np.unique(np.linspace(0, len(frames) - 1, min(columns, len(frames))).round().astype(int))
-    canvas, figure, axes = _canvas(len(pictures), len(steps) + 1)
+    headings = ["image", *(_wrapped(reached[step]) if reached[step] else "trained" for step in steps)]
+    canvas, figure, axes = _canvas(len(pictures), headings)
     for row, picture in enumerate(pictures):
         _place(canvas, row, 0, thumbnail(picture))
         for column, step in enumerate(steps, start=1):
             _place(canvas, row, column, overlay(picture, frames[step, row]))
             _caption(axes, row, column, _remark(frames[step, row]).removeprefix(", "), MUTED)
-    names = ["image", *(_wrapped(reached[step]) if reached[step] else "trained" for step in steps)]
-    _label(axes, canvas, [""] * len(pictures), names)
+    _label(axes, canvas, [""] * len(pictures), headings)
     return figure
 
 

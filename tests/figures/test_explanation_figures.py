@@ -9,9 +9,11 @@ from skinlesions import explanation
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.figures import explanation as draw
 from skinlesions.figures import style
+from tests.drawn_text import boxes
 
 SIZE = 40
 MODELS = ("a_model_with_a_long_name", "other")
+ORIGINS = dict(zip(MODELS, ("frozen features, random weights", "from scratch"), strict=True))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +56,7 @@ def cases_figure(case):
     count = len(cases)
     heat = {name: frames(count, seed) for seed, name in enumerate(MODELS)}
     shown = cases[cases["case"] == case]
-    return draw.cases(shown, answers, pictures(count), heat, frames(count, 9), MODELS[0])
+    return draw.cases(shown, answers, pictures(count), heat, frames(count, 9), MODELS[0], ORIGINS)
 
 
 def sanity():
@@ -114,10 +116,20 @@ def test_every_picture_says_what_was_answered_and_whether_that_is_right():
     colors = {text.get_text()[0]: text.get_color() for text in figure.axes[0].texts}
     assert (colors["✓"], colors["✗"]) == (style.ACCENT, style.CONTRAST)
     rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    columns = [label.get_text().replace("\n", "") for label in figure.axes[0].get_xticklabels()]
+    first, *columns, last = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert rows == list(CLASSES)
-    assert columns == ["image", *MODELS, f"{MODELS[0]}for another class"]
+    assert columns == ["a_model_with_a_\nlong_name\nfrozen features\nrandom weights", "other\nfrom scratch"]
+    assert (first, last) == ("image", "a_model_with_a_\nlong_name\nfor another class")
     assert texts(cases_figure("wrong")) == ["there is no such case"]
+
+
+@pytest.mark.parametrize("name", ["cases", "no cases", "cascade"])
+def test_headings_are_inside_the_figure(name):
+    figure = FIGURES[name]()
+    figure.canvas.draw()
+    width, height = figure.canvas.get_width_height()
+    for box in boxes(figure.axes[0].get_xticklabels(), figure):
+        assert box.x0 >= 0 and box.x1 <= width and box.y1 <= height
 
 
 def test_heat_colours_the_picture_where_it_is_and_nowhere_else():
