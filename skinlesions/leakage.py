@@ -581,6 +581,25 @@ def in_words(difference: float, low: float, high: float) -> str:
     return f"{'rises' if difference > 0 else 'falls'} by {100 * abs(difference):.1f} points {reach}"
 
 
+def mates_in_words(lesions: np.ndarray, groups: np.ndarray, tested: np.ndarray) -> str:
+    """How many tested images have mates, by identifier and with near-duplicates merged, and why the two may differ.
+
+    Args:
+        lesions: the identifier of every image's lesion, [N].
+        groups: the same, merged over near-duplicates, [N].
+        tested: bool [N].
+    """
+    identified, merged = exposed(lesions, tested), exposed(groups, tested)
+    start = f"By their identifiers, {identified.sum():,} of the {tested.sum():,} validation images show a lesion that"
+    more = int((merged & ~identified).sum())
+    if not more:
+        return f"{start} is trained on too; merging near-duplicates adds none, so these are the images with mates."
+    return (
+        f"{start} is trained on too. **{merged.sum():,} have mates here: {more:,} more**, because near-duplicates "
+        "under different lesion identifiers count as images of one lesion (notebook 02), and so as mates."
+    )
+
+
 def examples(labels: np.ndarray, groups: np.ndarray, tested: np.ndarray) -> list[tuple[int, int]]:
     """For each class the row of a tested image and that of a mate of it, the first in the order of the rows."""
     pairs = []

@@ -279,6 +279,17 @@ def test_a_change_in_words_is_right_whatever_its_sign(values, words):
     assert leakage.in_words(*values) == words
 
 
+def test_near_duplicates_are_why_more_images_have_mates_than_share_an_identifier():
+    lesions, groups = np.array(list("aabbcde")), np.array(list("aabbccd"))
+    tested = np.array([True, False, True, True, True, False, True])
+    text = leakage.mates_in_words(lesions, groups, tested)
+    # a by its identifier; c by the near-duplicate d; both images of b are tested; e is alone.
+    assert text.startswith("By their identifiers, 1 of the 5 validation images")
+    assert "**2 have mates here: 1 more**" in text
+    alike = leakage.mates_in_words(lesions, lesions, tested)
+    assert "1 of the 5" in alike and "adds none" in alike
+
+
 def test_examples_are_a_tested_image_and_a_mate_of_each_class():
     labels = np.array([0, 0, 4, 4, 4, 5])
     groups = np.array(["a", "a", "b", "c", "c", "d"])

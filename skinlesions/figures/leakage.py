@@ -148,7 +148,7 @@ def original(shared: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     right.set_yticks(rows, [HEADS[head].replace(", ", ",\n") for _, head in groups], fontsize=9)
     for part, row in zip((EXPOSED, ALL), (0.62, -len(HEADS) - 0.38), strict=True):
         count = balanced.loc[part, "images"].iloc[0] if part in balanced.index.get_level_values(0) else 0
-        words = "the shared images" if part == EXPOSED else "all validation images"
+        words = "images with mates" if part == EXPOSED else "all validation images"
         right.text(0.02, row, f"{words} (n = {count:,})", fontsize=9, fontweight="bold", va="center")
     right.set_xlim(0, 1)
     right.set_ylim(rows[-1] - 0.6, 1.1)
