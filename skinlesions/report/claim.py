@@ -186,6 +186,11 @@ def _content(answer: Answer) -> tuple[str, str, tuple[Place, ...]]:
     return answer.did, answer.lacks, answer.places
 
 
+def _between(least: int, most: int) -> str:
+    """A range of whole numbers as text."""
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
 # --- the answers, section by section ------------------------------------------------------------------------------
 
 
@@ -244,7 +249,7 @@ def _data(evidence: Evidence, leaders: Leaders) -> dict[int, Answer]:
         {backbone.image_size for backbone in evidence.parameters.backbones.values()}
         | {model.image_size for model in evidence.parameters.models.values() if model.image_size}
     )
-    read = f"{sides[0]} to {sides[-1]}" if len(sides) > 1 else f"{sides[0]}"
+    read = _between(sides[0], sides[-1])
     pictures = evidence.section("01_explore", "What the pictures look like")
     return {
         7: _sources(evidence),
@@ -373,7 +378,7 @@ def _partitions(evidence: Evidence, leaders: Leaders) -> dict[int, Answer]:
     folds = evidence.section("02_balance", "The folds")
     return {
         19: Answer(
-            f"Into {split.folds} folds of {sizes.min():,} to {sizes.max():,} images, dealt by lesion with about the "
+            f"Into {split.folds} folds of {_between(sizes.min(), sizes.max())} images, dealt by lesion with about the "
             f"same share of each class (seed {split.seed}). Network k is tested on fold k, stopped by fold k + 1 and "
             f"trained on the other {split.folds - 2}, so that every image is tested once.",
             places=(folds, evidence.file("params.yaml", "split")),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinlesions import balancing, comparison, files
+from skinlesions import balancing, comparison, ensembles, files
 from skinlesions.calibration import WAY_NAMES
 from skinlesions.dataset.schema import CLASS_NAMES, CLASSES, MALIGNANT
 from skinlesions.decision import TASK_NAMES
@@ -91,8 +91,7 @@ def card(evidence: Evidence, given: str) -> Card:
     """
     leaders = Leaders.of(evidence)
     described = files.read_json(evidence.folder / evidence.published("predictions/models.json").label)
-    members = evidence.parameters.compare.ensemble
-    members = sorted(evidence.parameters.models) if members == "all" else sorted(members)
+    members = ensembles.members(evidence.parameters.compare.ensemble, evidence.parameters.models)
     return Card(
         name=leaders.single,
         description=described[leaders.single],
@@ -217,6 +216,10 @@ def _points(evidence: Evidence, leaders: Leaders) -> Table:
     rates = ("sensitivity", "specificity")
     limits = ("threshold_min", "threshold_max")
     table = evidence.table("compare/operating_points", "model", "task", "criterion", "target", *limits, *rates)
+    way = evidence.parameters.compare.calibrated_by
+    foreign = ""
+    if way != PREDICTED_WAY:
+        foreign = f" Predictions for new images are made by {WAY_NAMES[PREDICTED_WAY]}: the thresholds are not theirs."
     rows = [
         [
             task,
@@ -230,8 +233,8 @@ def _points(evidence: Evidence, leaders: Leaders) -> Table:
         for row in table[(table["task"] == task) & (table["model"] == model)].to_dict("records")
     ]
     return Table(
-        "An image is called when that probability reaches a threshold, which is chosen on the validation images of "
-        "each fold. Sensitivity and specificity are those on the test images.",
+        f"An image is called when that probability, after {WAY_NAMES[way]}, reaches a threshold, which is chosen on "
+        f"the validation images of each fold.{foreign} Sensitivity and specificity are those on the test images.",
         ["Question", "Model", "Chosen for", "Thresholds", "Sensitivity", "Specificity"],
         rows,
         text=(1, 2),

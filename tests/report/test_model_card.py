@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from skinlesions.errors import UserError
+from skinlesions.params import merged, validate
 from skinlesions.report import model_card
 from tests.report import standin
 from tests.report.page import Page
@@ -94,6 +95,17 @@ def test_calibration_and_decisions_are_given_for_both(real, card):
     sensitivity, specificity = (of(first, rate) for rate in ("sensitivity", "specificity"))
     assert [shown(cell) for cell in card.points.rows[0]][-2:] == [sensitivity, specificity]
     assert len(card.areas.rows) == 4
+
+
+def test_thresholds_are_not_taken_for_those_of_new_images(copied):
+    notes = {}
+    for way in ("vector", "temperature"):
+        values = copied.parameters.model_dump()
+        chosen = validate(merged(values, {"compare": {"calibrated_by": way}}))
+        notes[way] = model_card.card(dataclasses.replace(copied, parameters=chosen), "").points.caption
+    assert "after vector scaling" in notes["vector"]
+    assert "the thresholds are not theirs" in notes["vector"]
+    assert "not theirs" not in notes["temperature"]
 
 
 def test_groups_with_few_lesions_are_marked(real, card):
