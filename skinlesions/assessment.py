@@ -182,6 +182,18 @@ def tables(
     )
 
 
+def in_words(results: dict[str, pd.DataFrame], confidence: float) -> dict[str, str]:
+    """What `tables` shows, as Markdown by topic: transfer, ensembles, calibration, decisions, groups, selection."""
+    return {
+        "transfer": transfer.in_words(results["transfer"], confidence),
+        "ensembles": ensembles.in_words(results.get("ensembles"), confidence),
+        "calibration": calibration.in_words(results, confidence),
+        "decisions": decision.in_words(results, confidence),
+        "groups": subgroups.in_words(results, confidence),
+        "selection": selective.in_words(results, confidence),
+    }
+
+
 def leading(comparison_table: pd.DataFrame) -> list[str]:
     """Whose curves are drawn: the best single model, and after it the ensemble where there is one.
 

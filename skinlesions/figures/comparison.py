@@ -16,8 +16,9 @@ from skinlesions.ensembles import REFERENCE, WAY_NAMES
 from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
 from skinlesions.metrics import METRIC_NAMES
 
-# How models.networks calls a model whose backbone was not trained here; not imported: figures need no Keras.
-FROZEN = "frozen features"
+# How models.networks calls a model without a backbone, for which there are no weights to be had; not imported: figures
+# need no Keras.
+FROM_SCRATCH = "from scratch"
 
 # Dark, middle and light: the bars are told apart in greyscale too.
 BAR_COLORS = {"balanced_accuracy": ACCENT, "accuracy": MUTED, "weighted_f1": "#D0D0D0"}
@@ -35,7 +36,7 @@ def labels(comparison: pd.DataFrame) -> list[str]:
     Args:
         comparison: comparison.tables()["comparison"].
     """
-    untrained = (comparison["training"] == FROZEN) & (comparison["initialisation"] == "random")
+    untrained = (comparison["training"] != FROM_SCRATCH) & (comparison["initialisation"] == "random")
     return [
         display_name(name) + (" (random weights)" if marked else "")
         for name, marked in zip(comparison["model"], untrained, strict=True)

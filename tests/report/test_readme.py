@@ -5,9 +5,10 @@ import sys
 import pandas as pd
 import pytest
 
-from skinlesions import comparison, files, paths
+from skinlesions import assessment, files, paths
 from skinlesions.errors import UserError
 from skinlesions.report import readme, results
+from tests.studies import SETTINGS, described, study
 from tests.synthetic import synthetic_index, synthetic_predictions
 
 MARKERS = f"# Title\n\n{readme.BEGIN}\n{readme.END}\n\nThe end.\n"
@@ -16,16 +17,13 @@ MARKERS = f"# Title\n\n{readme.BEGIN}\n{readme.END}\n\nThe end.\n"
 @pytest.fixture
 def reports(tmp_path):
     index = synthetic_index()
-    tables = comparison.tables(
-        {"resnet50": synthetic_predictions(index, 2, 0), "vgg16": synthetic_predictions(index, 1, 1)},
-        confidence=0.9,
-        resamples=50,
-        seed=0,
-        descriptions={
-            "resnet50": {"training": "frozen features", "initialisation": "random"},
-            "vgg16": {"training": "fine-tuned", "initialisation": "ImageNet"},
-        },
-    )
+    models = {"resnet50": synthetic_predictions(index, 2, 0), "vgg16": synthetic_predictions(index, 1, 1)}
+    descriptions = {
+        "resnet50": described("resnet50", initialisation="random"),
+        "vgg16": described("vgg16", training="fine-tuned"),
+    }
+    chosen = SETTINGS | {"confidence": 0.9, "resamples": 50, "test_resamples": 50}
+    tables = assessment.tables(study(models, descriptions=descriptions), **chosen)
     for name, table in tables.items():
         files.write_csv(tmp_path / "reports" / "tables" / "compare" / f"{name}.csv", table)
     record = {"parameters": {"compare": {"confidence": 0.9}}}
@@ -40,17 +38,13 @@ def test_the_block_is_a_table_of_the_published_numbers(reports):
     assert table[0][:3] == ["Model", "Training", "Balanced accuracy (90 % interval)"]
     assert len({len(row) for row in table}) == 1
     published = pd.read_csv(reports / "tables" / "compare" / "comparison.csv")
-    best = published.iloc[0]
-    assert table[2][:3] == [
-        best["model"],
-        "frozen, random weights",
-        f"{best.balanced_accuracy:.3f} ({best.balanced_accuracy_low:.3f}–{best.balanced_accuracy_high:.3f})",
-    ]
-    assert len(table) == 2 + len(published)
+    assert [row[0] for row in table[2:]] == [*published["model"][:-1], "always “nv”"]
+    rows = {row[0]: row for row in table}
+    own = published.set_index("model").loc["resnet50"]
+    scored = f"{own.balanced_accuracy:.3f} ({own.balanced_accuracy_low:.3f}–{own.balanced_accuracy_high:.3f})"
+    assert rows["resnet50"][1:3] == ["frozen, random weights", scored]
+    assert rows["vgg16"][1] == "fine-tuned, ImageNet"
     assert table[-1][2] == "0.143"
-    rows = {row[0]: row[1] for row in table}
-    assert rows["resnet50"] == "frozen, random weights"
-    assert rows["vgg16"] == "fine-tuned, ImageNet"
     assert f"reports/figures/compare/{results.FIGURE}.png" in lines[1]
 
 
@@ -83,7 +77,7 @@ def test_check_fails_and_changes_nothing_when_out_of_step(reports, tmp_path, mon
     readme.main()
 
 
-@pytest.mark.parametrize("missing", ["provenance.json", "tables/compare/comparison.csv", "tables/compare/recalls.csv"])
+@pytest.mark.parametrize("missing", ["provenance.json", "tables/compare/comparison.csv", "tables/compare/classes.csv"])
 def test_an_incomplete_report_is_named(reports, missing):
     (reports / missing).unlink()
     with pytest.raises(UserError, match=missing):
