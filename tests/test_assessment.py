@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -98,3 +100,14 @@ def test_reserved_names_are_refused(models, name):
 def test_no_models_are_refused():
     with pytest.raises(UserError, match="at least one model"):
         assessment.tables(assessment.Study({}, {}, PLAN, pd.DataFrame()), **FEW)
+
+
+def test_every_topic_has_words_with_an_ensemble_and_without(models, tables):
+    alone = assessment.tables(study({"vgg16": models["vgg16"]}), **FEW)
+    for found in (tables, alone):
+        words = assessment.in_words(found, 0.95)
+        assert list(words) == ["transfer", "ensembles", "calibration", "decisions", "groups", "selection"]
+        for topic, text in words.items():
+            assert text.strip(), topic
+            assert not re.search(r"\bnan\b|\binf\b", text), topic
+    assert "no ensemble" in assessment.in_words(alone, 0.95)["ensembles"]
