@@ -15,8 +15,8 @@ from benchmarks.measurement import IMAGES, best_seconds, cores, verdict, write_i
 from skinlesions import balancing, fine_tuning, params, paths, training
 from skinlesions.models import networks
 
-# The networks, each from its params.yaml backbone, and how many steps are timed. The first is the one that the published
-# run fine-tunes, and the one on which the variants are tried; on a GPU add others.
+# The networks, each from its params.yaml backbone, and how many steps are timed. The first is the one that the
+# published run fine-tunes, and the one on which the variants are tried; on a GPU add others.
 BACKBONES = ("mobilenet_v2_160", "efficientnet_b0", "resnet50")
 STEPS = 4
 TARGET = 0.9
