@@ -111,15 +111,6 @@ def fold_temperatures(table: pd.DataFrame) -> dict[int, float]:
     return fold_fits(table, temperature)
 
 
-def calibrated_probabilities(table: pd.DataFrame, temperatures: dict[int, float]) -> np.ndarray:
-    """The probabilities of the test rows of `table`, each scaled by the temperature of its fold, float64 [N, 7].
-
-    Rows are in the order of predictions.select(table, "test").
-    """
-    test = predictions.select(table, "test")
-    return softmax(predictions.logits(test) / test["fold"].map(temperatures).to_numpy()[:, None])
-
-
 @dataclass(frozen=True)
 class VectorScaling:
     """What vector scaling does to logits: logits * factors + shifts, both float64 [C]."""

@@ -249,15 +249,18 @@ def build(models: dict[str, pd.DataFrame], plan: balancing.Plan) -> Ensembles:
     test, val = shared_rows(models, "test"), shared_rows(models, "val")
     fold, val_fold = test["fold"].to_numpy(), val["fold"].to_numpy()
     val_labels = predictions.labels(val)
-    scaled = {split: np.stack([_scaled(models[name], split) for name in names]) for split in predictions.SPLITS}
+    scaled = {
+        split: np.stack([calibration.probabilities(models[name], split, "temperature") for name in names])
+        for split in predictions.SPLITS
+    }
     logs = {split: np.log(np.maximum(scaled[split], SMALLEST)).transpose(1, 0, 2) for split in scaled}
-    natural = [calibration.without_plan(models[name], plan) for name in names]
+    natural = [calibration.probabilities(models[name], "test", "prior_corrected_temperature", plan) for name in names]
     counts = calibration.training_counts(models[names[0]])
 
     made = {
         "mean": scaled["test"].mean(axis=0),
         "geometric_mean": metrics.softmax(logs["test"].mean(axis=1)),
-        "prior_corrected_mean": np.mean([_scaled(table, "test") for table in natural], axis=0),
+        "prior_corrected_mean": np.mean(natural, axis=0),
     } | {way: np.empty((len(test), len(CLASSES))) for way in ("best_single", "greedy", "stacked")}
     weights, spreads = [], []
     for k in np.unique(fold):
@@ -376,10 +379,3 @@ def shared_rows(models: dict[str, pd.DataFrame], split: str) -> pd.DataFrame:
                 f"{own.iloc[row, column]!r} and {shared.iloc[row, column]!r}; train both on one split"
             )
     return shared
-
-
-def _scaled(table: pd.DataFrame, split: str) -> np.ndarray:
-    """The temperature-scaled probabilities of the rows of `split`, float64 [N, 7]."""
-    rows = predictions.select(table, split)
-    temperatures = rows["fold"].map(calibration.fold_temperatures(table)).to_numpy()
-    return metrics.softmax(predictions.logits(rows) / temperatures[:, None])

@@ -54,7 +54,7 @@ def answers(table: pd.DataFrame) -> pd.DataFrame:
         ordered by image_id.
     """
     test = predictions.select(table, "test")
-    probabilities = calibration.calibrated_probabilities(table, calibration.fold_temperatures(table))
+    probabilities = calibration.probabilities(table, "test", "temperature")
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ranked = np.take_along_axis(probabilities, order, axis=1)
     names = np.array(CLASSES)

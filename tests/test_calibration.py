@@ -70,7 +70,7 @@ def test_each_fold_is_scaled_by_its_own_validation_images_only():
     assert calibration.fold_temperatures(doubled) == temperatures
 
     test = predictions.select(table, "test")
-    probabilities = calibration.calibrated_probabilities(table, temperatures)
+    probabilities = calibration.probabilities(table, "test", "temperature")
     for row in (0, len(test) - 1):
         expected = softmax(predictions.logits(test)[row] / temperatures[test["fold"][row]])
         assert probabilities[row] == pytest.approx(expected)
@@ -80,7 +80,7 @@ def test_scaling_calibrates_and_keeps_the_predicted_class():
     table = synthetic_predictions(synthetic_index(), skill=1.0)
     test = predictions.select(table, "test")
     before = softmax(predictions.logits(test))
-    after = calibration.calibrated_probabilities(table, calibration.fold_temperatures(table))
+    after = calibration.probabilities(table, "test", "temperature")
     assert (after.argmax(axis=1) == before.argmax(axis=1)).all()
     labels = predictions.labels(test)
     for metric in ("nll", "brier", "ece"):

@@ -67,13 +67,7 @@ def test_the_reference_calls_everything_a_nevus(models, tables):
 
 
 def test_the_ensemble_is_the_mean_of_calibrated_probabilities(models, tables):
-    mean = np.mean(
-        [
-            calibration.calibrated_probabilities(table, calibration.fold_temperatures(table))
-            for table in models.values()
-        ],
-        axis=0,
-    )
+    mean = np.mean([calibration.probabilities(table, "test", "temperature") for table in models.values()], axis=0)
     labels = predictions.labels(predictions.select(models["vgg16"], "test"))
     row = tables["comparison"].set_index("model").loc["ensemble"]
     assert row["nll"] == pytest.approx(reference.log_loss(labels, mean, labels=range(7)))

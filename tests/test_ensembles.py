@@ -141,9 +141,7 @@ def test_every_image_has_probabilities_of_every_way(built):
 
 
 def test_the_mean_is_that_of_the_comparison(three, built):
-    scaled = [
-        calibration.calibrated_probabilities(three[name], calibration.fold_temperatures(three[name])) for name in three
-    ]
+    scaled = [calibration.probabilities(three[name], "test", "temperature") for name in three]
     assert built.probabilities["mean"] == pytest.approx(np.mean(scaled, axis=0))
 
 
