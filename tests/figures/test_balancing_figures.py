@@ -1,6 +1,5 @@
 """The figures of notebook 02, from ordinary, small and extreme data."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,17 +8,6 @@ from skinlesions import metrics
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.figures import balancing as draw
 from skinlesions.figures import style
-
-
-@pytest.fixture(scope="module", autouse=True)
-def project_style():
-    style.use_style()
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def fold_counts(folds: int, images: int = 30) -> pd.DataFrame:

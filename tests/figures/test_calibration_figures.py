@@ -2,7 +2,6 @@
 
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -15,13 +14,6 @@ from tests.synthetic import synthetic_index, synthetic_predictions
 
 PLAN = balancing.Plan("balanced_weights", 0.6711, 0.999, 2.0, 1.0)
 FEW = {"bcc": 4, "mel": 5, "nv": 20, "vasc": 1}
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    style.use_style()
-    yield
-    plt.close("all")
 
 
 def tabulated(index, names, folds=5):

@@ -1,6 +1,3 @@
-import itertools
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -9,6 +6,7 @@ from skinlesions.comparison import ALWAYS_NV
 from skinlesions.dataset.schema import CLASSES
 from skinlesions.figures import classification, style
 from skinlesions.figures import comparison as draw
+from tests.drawn_text import assert_apart, assert_inside
 from tests.studies import SETTINGS, described, study
 from tests.synthetic import synthetic_index, synthetic_predictions
 
@@ -24,13 +22,6 @@ NINE = [
     "vgg16",
     "xception",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    style.use_style()
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module", params=["nine models", "one model", "absent and never hit classes"])
@@ -64,11 +55,6 @@ def figures(tables):
     } | ({"ensembles": draw.ensembles(tables["ensembles"])} if "ensembles" in tables else {})
 
 
-def boxes(artists, figure):
-    renderer = figure.canvas.get_renderer()
-    return [artist.get_window_extent(renderer) for artist in artists if artist.get_visible() and artist.get_text()]
-
-
 @pytest.mark.filterwarnings("error")
 def test_nothing_overlaps_and_nothing_is_cut_off(tables):
     for name, figure in figures(tables).items():
@@ -77,13 +63,10 @@ def test_nothing_overlaps_and_nothing_is_cut_off(tables):
             if not axes.get_visible() or not axes.axison:
                 continue
             for labels in (axes.get_yticklabels(), axes.texts, [axes.title, *axes.texts]):
-                for one, other in itertools.combinations(boxes(labels, figure), 2):
-                    assert not one.overlaps(other), name
+                assert_apart(labels, figure, name)
             everything = [*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels(), axes.title]
             everything += axes.get_legend().get_texts() if axes.get_legend() else []
-            for box in boxes(everything, figure):
-                assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, name
-                assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, name
+            assert_inside(everything, figure, name)
 
 
 def test_every_model_is_named(tables):

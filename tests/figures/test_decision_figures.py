@@ -2,7 +2,6 @@
 
 import itertools
 
-import matplotlib.pyplot as plt
 import pytest
 
 from skinlesions import decision, predictions
@@ -10,15 +9,8 @@ from skinlesions.figures import decision as draw
 from skinlesions.figures import style
 from skinlesions.intervals import lesion_resamples
 from skinlesions.metrics import softmax
-from tests.drawn_text import boxes, tick_labels
+from tests.drawn_text import assert_apart, assert_inside, boxes, legends_of, tick_labels, titles_of
 from tests.synthetic import synthetic_index, synthetic_predictions
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    style.use_style()
-    yield
-    plt.close("all")
 
 
 def part(table, split):
@@ -55,18 +47,13 @@ FIGURES = {
 def test_nothing_overlaps_and_nothing_is_cut_off(name, tables):
     figure = FIGURES[name](tables)
     figure.canvas.draw()
-    titles = [title for axes in figure.axes for title in (axes.title, axes._left_title)]
-    legends = [text for legend in figure.legends for text in legend.get_texts()]
-    for one, other in itertools.combinations(boxes([*titles, *legends], figure), 2):
-        assert not one.overlaps(other), name
+    titles = titles_of(figure)
+    assert_apart([*titles, *legends_of(figure)], figure, name)
     for axes in figure.axes:
         ticks = list(tick_labels(axes))
         for labels in ticks:
-            for one, other in itertools.combinations(boxes(labels, figure), 2):
-                assert not one.overlaps(other), name
-        for box in boxes([*itertools.chain(*ticks), *titles, axes.xaxis.label, axes.yaxis.label], figure):
-            assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, name
-            assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, name
+            assert_apart(labels, figure, name)
+        assert_inside([*itertools.chain(*ticks), *titles, axes.xaxis.label, axes.yaxis.label], figure, name)
         # The scores stand above the panel, where no curve runs.
         for box in boxes(titles, figure):
             assert not box.overlaps(axes.get_window_extent()), name

@@ -1,6 +1,5 @@
 """The figures of notebook 05, from ordinary, small and extreme cases."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,17 +13,6 @@ from tests.drawn_text import boxes
 SIZE = 40
 MODELS = ("a_model_with_a_long_name", "other")
 ORIGINS = dict(zip(MODELS, ("frozen features, random weights", "from scratch"), strict=True))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def project_style():
-    style.use_style()
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def pictures(count):

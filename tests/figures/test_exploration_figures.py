@@ -8,11 +8,6 @@ from skinlesions.figures import exploration as draw
 from skinlesions.figures import style
 
 
-@pytest.fixture(scope="module", autouse=True)
-def project_style():
-    style.use_style()
-
-
 @pytest.fixture
 def index():
     """60 lesions of two images; class vasc is absent."""

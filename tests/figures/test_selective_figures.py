@@ -2,7 +2,6 @@
 
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -12,14 +11,7 @@ from skinlesions.figures import selective as draw
 from skinlesions.figures import style
 from skinlesions.intervals import lesion_resamples
 from skinlesions.metrics import softmax
-from tests.drawn_text import boxes, tick_labels
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    style.use_style()
-    yield
-    plt.close("all")
+from tests.drawn_text import assert_apart, assert_inside, tick_labels
 
 
 def tables(counts: list[int], models: int, skill: float, class_coverages=selective.CLASS_COVERAGES):
@@ -56,17 +48,13 @@ def test_nothing_overlaps_and_nothing_is_cut_off(name):
         figure.canvas.draw()
         titles = [title for axes in figure.axes for title in (axes.title, axes._left_title)]
         legends = [text for legend in figure.legends for text in legend.get_texts()]
-        for one, other in itertools.combinations(boxes([*titles, *legends], figure), 2):
-            assert not one.overlaps(other), name
+        assert_apart([*titles, *legends], figure, name)
         for axes in figure.axes:
             ticks = list(tick_labels(axes))
             for labels in ticks:
-                for one, other in itertools.combinations(boxes(labels, figure), 2):
-                    assert not one.overlaps(other), name
+                assert_apart(labels, figure, name)
         texts = [*legends, *titles, *(text for axes in figure.axes for text in itertools.chain(*tick_labels(axes)))]
-        for box in boxes(texts, figure):
-            assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, name
-            assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, name
+        assert_inside(texts, figure, name)
 
 
 def test_a_line_for_every_certainty_told_apart_without_colour():

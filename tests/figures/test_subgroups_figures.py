@@ -2,22 +2,13 @@
 
 import itertools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from skinlesions import subgroups
-from skinlesions.figures import style
 from skinlesions.figures import subgroups as draw
-from tests.drawn_text import boxes, tick_labels
-
-
-@pytest.fixture(autouse=True)
-def _style():
-    style.use_style()
-    yield
-    plt.close("all")
+from tests.drawn_text import assert_apart, assert_inside, legends_of, tick_labels, titles_of
 
 
 def groups(values: dict[str, dict[str, float]], small: str = "no") -> pd.DataFrame:
@@ -61,18 +52,13 @@ FIGURES = {
 def test_nothing_overlaps_and_nothing_is_cut_off(name):
     figure = FIGURES[name]()
     figure.canvas.draw()
-    titles = [title for axes in figure.axes for title in (axes.title, axes._left_title)]
-    legends = [text for legend in figure.legends for text in legend.get_texts()]
-    for one, other in itertools.combinations(boxes([*titles, *legends], figure), 2):
-        assert not one.overlaps(other), name
+    titles = titles_of(figure)
+    assert_apart([*titles, *legends_of(figure)], figure, name)
     for axes in figure.axes:
         ticks = list(tick_labels(axes))
         for labels in (ticks[0], [*ticks[1], *axes.texts, *titles]):
-            for one, other in itertools.combinations(boxes(labels, figure), 2):
-                assert not one.overlaps(other), name
-        for box in boxes([*axes.texts, *itertools.chain(*ticks), *titles], figure):
-            assert figure.bbox.x0 - 1 <= box.x0 and box.x1 <= figure.bbox.x1 + 1, name
-            assert figure.bbox.y0 - 1 <= box.y0 and box.y1 <= figure.bbox.y1 + 1, name
+            assert_apart(labels, figure, name)
+        assert_inside([*axes.texts, *itertools.chain(*ticks), *titles], figure, name)
 
 
 def test_every_group_has_its_row_and_small_ones_are_hollow():

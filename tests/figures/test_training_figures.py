@@ -1,6 +1,5 @@
 """The learning curves of notebook 03, from ordinary, small and extreme histories."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,17 +7,6 @@ from matplotlib.collections import PathCollection
 
 from skinlesions.figures import style
 from skinlesions.figures import training as draw
-
-
-@pytest.fixture(scope="module", autouse=True)
-def project_style():
-    style.use_style()
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plt.close("all")
 
 
 def history(epochs: list[int], **changed: float) -> pd.DataFrame:
