@@ -1,7 +1,7 @@
-"""`python -m skinlesions.verify`: do the published tables of the comparison follow from the published predictions?
+"""`python -m skinlesions.verify`: do the published tables follow from the published predictions?
 
-Recomputes every table of notebook 04 from reports/predictions/ and params.yaml, and compares it with reports/.
-Needs neither images nor weights, a GPU or TensorFlow.
+Recomputes every table of notebook 04, and of notebook 07 where an external set was scored, from reports/predictions/
+and params.yaml, and compares it with reports/. Needs neither images nor weights, a GPU or TensorFlow.
 """
 
 import io
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinlesions import assessment, comparison, files, params, paths
-from skinlesions.errors import run_main
+from skinlesions import assessment, comparison, external, files, params, paths
+from skinlesions.errors import UserError, run_main
 
 RELATIVE_TOLERANCE = 1e-5
 # For numbers that are zero but for rounding.
@@ -32,18 +32,60 @@ def expected(reports: Path, parameters: params.Compare) -> tuple[dict[str, pd.Da
     return tables, comparison.metrics(tables)
 
 
-def differences(reports: Path, parameters: params.Compare) -> Iterator[tuple[str, list[str]]]:
-    """Each published file of the comparison with what is wrong in it, one message per fault; [] where nothing is.
+def expected_outside(
+    reports: Path, parameters: params.Compare, compared: pd.DataFrame
+) -> dict[str, pd.DataFrame] | None:
+    """The tables of notebook 07 that follow from the external predictions under `reports`; None if there are none.
+
+    What the network of each fold scores by itself does not follow from them: that table is taken as it is.
+
+    Args:
+        reports: the published report.
+        parameters: of the comparison.
+        compared: the table `comparison` of notebook 04.
 
     Raises:
-        UserError: as `expected`.
+        UserError: a file of the external predictions, or the table of the folds, is absent or breaks the format.
+    """
+    folder = reports / "predictions" / "external"
+    if not (folder / external.GROUND_TRUTH).exists():
+        return None
+    path = reports / "tables" / "external" / "folds.csv"
+    try:
+        folds = pd.read_csv(path)[["model", "fold", "balanced_accuracy"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{paths.relative(path)} cannot be read ({error}). Restore reports/ from Git.") from None
+    return external.tables(
+        folder,
+        folds,
+        # As the notebook has it: from the file, where numbers have six digits.
+        pd.read_csv(io.BytesIO(files.csv_bytes(compared))),
+        confidence=parameters.confidence,
+        resamples=parameters.resamples,
+        seed=parameters.seed,
+        method=parameters.interval_method,
+    )
+
+
+def differences(reports: Path, parameters: params.Compare) -> Iterator[tuple[str, list[str]]]:
+    """Each published file with what is wrong in it, one message per fault; [] where nothing is.
+
+    Raises:
+        UserError: as `expected` and `expected_outside`.
     """
     tables, metrics = expected(reports, parameters)
-    folder = reports / "tables" / "compare"
+    yield from _of_chapter(reports / "tables" / "compare", tables)
+    yield paths.relative(reports / "metrics.json"), metrics_faults(reports / "metrics.json", metrics)
+    outside = expected_outside(reports, parameters, tables["comparison"])
+    if outside is not None:
+        yield from _of_chapter(reports / "tables" / "external", outside)
+
+
+def _of_chapter(folder: Path, tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, list[str]]]:
+    """Each of `tables` with where its file in `folder` differs, and every file there that is none of them."""
     for name, table in sorted(tables.items()):
         path = folder / f"{name}.csv"
         yield paths.relative(path), table_faults(path, table)
-    yield paths.relative(reports / "metrics.json"), metrics_faults(reports / "metrics.json", metrics)
     for path in sorted(folder.glob("*")):
         if path.name not in {f"{name}.csv" for name in tables}:
             yield paths.relative(path), [f"{paths.relative(path)}: no table of this name follows from the predictions"]

@@ -4,14 +4,16 @@ import shutil
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 
-from skinlesions import assessment, balancing, comparison, files, params, paths, predictions, verify
+from skinlesions import assessment, balancing, comparison, external, files, params, paths, predictions, verify
 from skinlesions.dataset.schema import LOGIT_COLUMNS
 from skinlesions.errors import UserError
 from tests.studies import SETTINGS as CHOSEN
 from tests.studies import study
 from tests.synthetic import synthetic_index, synthetic_predictions
+from tests.test_external import made_up
 
 SETTINGS = params.Compare(**(CHOSEN | {"resamples": 50, "test_resamples": 80}))
 TABLES = {
@@ -215,3 +217,39 @@ def test_it_needs_no_heavy_package():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def with_external(reports):
+    """That report with an external set, scored as the stage does it: from the published comparison."""
+    folder = reports / "predictions" / "external"
+    folder.mkdir()
+    folds, _ = made_up(folder, {"resnet50": 2.0, "vgg16": 1.0, "ensemble": 2.5})
+    compared = pd.read_csv(reports / "tables" / "compare" / "comparison.csv")
+    numbers = {name: getattr(SETTINGS, name) for name in ("confidence", "resamples", "seed")}
+    for name, table in external.tables(folder, folds, compared, **numbers, method=SETTINGS.interval_method).items():
+        files.write_csv(reports / "tables" / "external" / f"{name}.csv", table)
+    return reports
+
+
+def test_the_external_tables_follow_too(with_external):
+    checked = dict(verify.differences(with_external, SETTINGS))
+    assert not any(checked.values())
+    found = {name.rsplit("/", 1)[1] for name in checked if "/external/" in name}
+    assert found == {f"{name}.csv" for name in ("scores", "against", "recalls", "confusion", "folds")}
+
+
+def test_a_tampered_external_prediction_shows_in_its_tables(with_external):
+    path = with_external / "predictions" / "external" / "vgg16.csv"
+    table = pd.read_csv(path)
+    table.iloc[0, 1:] = [0, 0, 1, 0, 0, 0, 0] if table.iloc[0, 3] < 0.5 else [1, 0, 0, 0, 0, 0, 0]
+    files.write_csv(path, table)
+    found = faults(with_external)
+    assert found and all("/external/" in fault for fault in found)
+    assert any("scores.csv" in fault for fault in found)
+
+
+def test_a_missing_table_of_single_networks_is_named(with_external):
+    (with_external / "tables" / "external" / "folds.csv").unlink()
+    with pytest.raises(UserError, match=r"external/folds\.csv cannot be read"):
+        faults(with_external)

@@ -140,7 +140,7 @@ def test_an_unknown_parameter_stops_the_run_with_its_name(working_copy: Project)
 def test_dvc_shows_the_metrics_of_every_model(finished: Project):
     shown = json.loads(finished.dvc("metrics", "show", "--json"))
     scores = shown[""]["data"]["reports/metrics.json"]["data"]["compare"]
-    assert scores.keys() == {"baseline_cnn", "vgg16", "ensemble"}
+    assert scores.keys() == {"baseline_cnn", "vgg16", "ensemble", "stacked"}
     assert all(0 <= model["balanced_accuracy"] <= 1 for model in scores.values())
 
 
