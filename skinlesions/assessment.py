@@ -188,7 +188,7 @@ def in_words(results: dict[str, pd.DataFrame], confidence: float) -> dict[str, s
         "transfer": transfer.in_words(results["transfer"], confidence),
         "ensembles": ensembles.in_words(results.get("ensembles"), confidence),
         "calibration": calibration.in_words(results, confidence),
-        "decisions": decision.in_words(results, confidence),
+        "decisions": f"{decision.in_words(results, confidence)}\n\n{subgroups.discrimination_in_words(results)}",
         "groups": subgroups.in_words(results, confidence),
         "selection": selective.in_words(results, confidence),
     }

@@ -487,13 +487,14 @@ def _ways_in_words(overall: pd.DataFrame, confidence: float) -> str:
         lower, higher = (own["nll_change_high"] < 0).sum(), (own["nll_change_low"] > 0).sum()
         moved = f", measurably lower than as trained for {lower} and higher for {higher}" if way != REFERENCE else ""
         lines.append(
-            f"- **{WAY_NAMES[way]}** ({len(own)} model{'s' if len(own) > 1 else ''}): negative log-likelihood "
-            f"{own['nll'].mean():.3f}{moved}; class-wise calibration error {own['class_ece'].mean():.4f}, "
+            f"- **{WAY_NAMES[way]}**: negative log-likelihood {own['nll'].mean():.3f}{moved} of {len(own)}; "
+            f"class-wise calibration error {own['class_ece'].mean():.4f}, "
             f"by chance {own['class_ece_chance'].mean():.4f}"
         )
     head = (
-        f"The means over the models are below. A change is measurable if its {100 * confidence:g} % interval leaves "
-        "out 0, and “by chance” is the error that perfectly calibrated probabilities would be expected to show."
+        "The means over the models, and the ensemble where there is one, are below. A change is measurable if its "
+        f"{100 * confidence:g} % interval leaves out 0, and “by chance” is the error that perfectly calibrated "
+        "probabilities would be expected to show."
     )
     # Of models with every way, or means of different models would be compared.
     complete = overall[overall.groupby("model")["way"].transform("size") == len(lines)]
@@ -516,8 +517,8 @@ def _model_in_words(results: dict[str, pd.DataFrame]) -> str:
         sentences.append(
             f"{'As trained' if way == REFERENCE else f'After {WAY_NAMES[way]}'}"
             f"{', the way with its least negative log-likelihood' if way == best else ''}, "
-            f"it states {_classes_in_words(classes)}. Its answers are right in {right:.1f} % of the images and given a "
-            f"probability of {stated:.1f} % on average; their expected calibration error is {error:.4f} "
+            f"it states, over all images, {_classes_in_words(classes)}. Its answers are right in {right:.1f} % of them "
+            f"and given a probability of {stated:.1f} % on average; their expected calibration error is {error:.4f} "
             f"({low:.4f}–{high:.4f}; by chance {chance:.4f})."
         )
     return f"**{results['calibration']['model'].iloc[0]}.** " + " ".join(sentences)

@@ -5,7 +5,8 @@ of the models numbered k and nothing else: images that these networks were not t
 lesion of test fold k. They did help to choose the epoch and the temperature, so that they look a little better than
 unseen images would; that costs the ensemble some sharpness but tells it nothing about the test fold.
 
-- best_single: the model with the best score on the validation rows.
+- best_single: the model with the least loss on the validation rows, that of `greedy`; temperature-scaled.
+  best_single_rebalanced: the same model after vector scaling, which is what stacking one model comes to.
 - mean: the mean over models of the temperature-scaled probabilities. geometric_mean: the same of their logarithms.
 - greedy: a mean with weights, of models added one at a time, and again, as long as the score of the validation rows
   gains (Caruana et al., "Ensemble selection from libraries of models", ICML 2004).
@@ -13,8 +14,8 @@ unseen images would; that costs the ensemble some sharpness but tells it nothing
 - stacked: a multinomial logistic regression on the logarithms of the models' probabilities (Wolpert, "Stacked
   generalization", Neural Networks 5, 1992).
 
-The last two state how common the classes are in the data; what they predict if all classes were equally common, which
-is what balanced accuracy asks for, is under the same name with `_rebalanced`.
+The last two, and vector scaling, state how common the classes are in the data; what they predict if all classes were
+equally common, which is what balanced accuracy asks for, is under the name with `_rebalanced`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -40,13 +41,14 @@ REFERENCE = "mean"
 
 WAY_NAMES = {
     "best_single": "the single model best on validation",
+    "best_single_rebalanced": "the same, vector-scaled and rebalanced",
     "geometric_mean": "geometric mean",
     "greedy": "greedy selection",
     "mean": "mean of the calibrated probabilities",
-    "prior_corrected_mean": "mean, prior-corrected",
-    "prior_corrected_mean_rebalanced": "mean, prior-corrected, rebalanced",
-    "stacked": "stacked",
-    "stacked_rebalanced": "stacked, rebalanced",
+    "prior_corrected_mean": "mean, prior-corrected, not rebalanced",
+    "prior_corrected_mean_rebalanced": "mean, prior-corrected",
+    "stacked": "stacked, not rebalanced",
+    "stacked_rebalanced": "stacked",
 }
 
 # How many models, counted again each time, the greedy selection may add.
@@ -261,7 +263,7 @@ def build(models: dict[str, pd.DataFrame], plan: balancing.Plan) -> Ensembles:
         "mean": scaled["test"].mean(axis=0),
         "geometric_mean": metrics.softmax(logs["test"].mean(axis=1)),
         "prior_corrected_mean": np.mean(natural, axis=0),
-    } | {way: np.empty((len(test), len(CLASSES))) for way in ("best_single", "greedy", "stacked")}
+    } | {way: np.empty((len(test), len(CLASSES))) for way in ("best_single", "vector", "greedy", "stacked")}
     weights, spreads = [], []
     for k in np.unique(fold):
         fitting, scoring = val_fold == k, fold == k
@@ -269,6 +271,9 @@ def build(models: dict[str, pd.DataFrame], plan: balancing.Plan) -> Ensembles:
         for way, steps in (("best_single", 1), ("greedy", GREEDY_STEPS)):
             shares = greedy(labels, scaled["val"][:, fitting], steps)
             made[way][scoring] = np.einsum("m,mnc->nc", shares, scaled["test"][:, scoring])
+            if steps == 1:
+                chosen = models[names[int(shares.argmax())]]
+                made["vector"][scoring] = calibration.probabilities(chosen, "test", "vector")[scoring]
             weights += [(way, k, name, "all", share) for name, share in zip(names, shares, strict=True)]
         spread = choose_spread(labels, logs["val"][fitting], groups)
         stacker = stack(labels, logs["val"][fitting], spread)
@@ -280,6 +285,7 @@ def build(models: dict[str, pd.DataFrame], plan: balancing.Plan) -> Ensembles:
             for c, dx in enumerate(CLASSES)
         ]
     shares = np.stack([counts[k] / counts[k].sum() for k in fold])
+    made["best_single_rebalanced"] = calibration.rebalanced(made.pop("vector"), shares)
     for way in ("prior_corrected_mean", "stacked"):
         made[f"{way}_rebalanced"] = calibration.rebalanced(made[way], shares)
     return Ensembles(
@@ -342,9 +348,12 @@ def in_words(table: pd.DataFrame | None, confidence: float) -> str:
         f"{WAY_NAMES[REFERENCE]} has {reference[paired.METRIC]:.3f}."
     ]
     for verb, found in (
-        ("More than the mean have", ways[(ways["difference"] > 0) & (ways["p_holm"] < 1 - confidence)]),
-        ("Less than the mean have", ways[(ways["difference"] < 0) & (ways["p_holm"] < 1 - confidence)]),
-        ("Not to be told apart from the mean are", ways[ways["p_holm"] >= 1 - confidence]),
+        (
+            "More than the mean, after Holm's correction, have",
+            ways[(ways["difference"] > 0) & (ways["p_holm"] < 1 - confidence)],
+        ),
+        ("Less, after the same, have", ways[(ways["difference"] < 0) & (ways["p_holm"] < 1 - confidence)]),
+        ("Not to be told apart from the mean after it are", ways[ways["p_holm"] >= 1 - confidence]),
     ):
         listed = "; ".join(
             f"{WAY_NAMES[row.Index]} by {100 * row.difference:+.1f} points "

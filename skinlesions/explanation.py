@@ -662,13 +662,15 @@ def found(cases: pd.DataFrame, reference: str, checked: Sanity, between_classes:
     floor = checked.other_images["spearman"]
     lines = [
         verdict(checked),
-        f"The maps of {reference} for different pictures have a mean rank correlation of {floor:.2f}: "
+        f"The maps of {reference} for the different pictures of the check have a mean rank correlation of {floor:.2f}: "
         f"{likeness_in_words(floor)}.",
         f"Its maps for two classes of one picture have one of {between_classes:.2f}, where 1 would be the same map.",
     ]
     if not np.isnan(central):
         lines.append(f"{central:.2f} of its heat is in the central half, where evenly spread heat has 0.50.")
     if len(others):
-        lines.append(f"Of its most confident mistakes, other models make one in {mistaken} of {len(others)} answers.")
+        lines.append(
+            f"The other models are wrong too in {mistaken} of {len(others)} answers to its most confident mistakes."
+        )
     lines.append(f"Empty maps, of all models: {int(cases['empty'].sum())} of {len(cases)}.")
     return "\n".join(f"- {line}" for line in lines)

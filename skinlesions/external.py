@@ -62,7 +62,8 @@ def opening(chosen: ExternalSet | None) -> str:
     listed = ", ".join(f"{counts.get(dx, 0):,} {dx}" for dx in CLASSES)
     return (
         f"**{chosen.source['name']}: {chosen.source['images']:,} images of {chosen.source['lesions']:,} lesions** "
-        f"({listed}). Source: {chosen.source['origin']}. None of them is in HAM10000 by name, content or lesion. "
+        f"({listed}). Source: {chosen.source['origin']}. None of them is in HAM10000 by name or content, and no lesion "
+        "by its identifier; whether one lesion was photographed for both under two identifiers was not looked for. "
         f"{chosen.source['note']}"
     )
 
@@ -329,9 +330,10 @@ def found(against: pd.DataFrame, confidence: float) -> str:
     lower, mean = int((against["difference"] < 0).sum()), 100 * against["difference"].mean()
     reach = (against["external_high"] - against["external_low"]).mean() / 2
     parts = [
-        f"The leader out of fold, {_named(best)}, has a balanced accuracy of **{best['external']:.3f}** "
-        f"({best['external_low']:.3f}–{best['external_high']:.3f}) on the external set, and had "
-        f"{best['out_of_fold']:.3f} ({best['out_of_fold_low']:.3f}–{best['out_of_fold_high']:.3f}) out of fold.",
+        f"Of those scored here, the leader out of fold, {_named(best)}, has a balanced accuracy of "
+        f"**{best['external']:.3f}** ({best['external_low']:.3f}–{best['external_high']:.3f}) on the external set, "
+        f"and had {best['out_of_fold']:.3f} ({best['out_of_fold_low']:.3f}–{best['out_of_fold_high']:.3f}) out of "
+        "fold.",
         f"Of {len(against)} models (the ensemble counts as one), {lower} score lower on the external set than out of "
         "fold; the mean difference is "
         f"{abs(mean):.1f} points {'down' if mean < 0 else 'up'}.",

@@ -415,6 +415,22 @@ def _chance_in_words(differences: pd.DataFrame, confidence: float) -> str:
     )
 
 
+def discrimination_in_words(results: dict[str, pd.DataFrame]) -> str:
+    """The AUC, malignant against benign, on the images confirmed by histopathology beside that on all; "" without."""
+    scores = results["group_scores"].query("metric == 'malignant_auc'").set_index(["attribute", "group"])
+    keys = [("dx_type", "histo"), (ALL, ALL_IMAGES)]
+    if not set(keys) <= set(scores.index):
+        return ""
+    histo, everything = (
+        f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})" for row in (scores.loc[key] for key in keys)
+    )
+    return (
+        f"**What these rest on.** Of the images confirmed by histopathology alone, the AUC of malignant against benign "
+        f"is {histo}, where it is {everything} over all: most benign images are nevi that nobody thought worth "
+        "excising, and easy. Cameras may differ between the two kinds as well."
+    )
+
+
 def _nevi_in_words(results: dict[str, pd.DataFrame]) -> str:
     """The nevi confirmed by histopathology against those confirmed by follow-up."""
     rows = results["nevi"].set_index("dx_type")

@@ -127,8 +127,8 @@ def test_greedy_selection_leaves_out_what_only_harms():
 
 def test_every_image_has_probabilities_of_every_way(built):
     assert set(built.probabilities) == {
-        "best_single", "geometric_mean", "greedy", "mean", "prior_corrected_mean", "prior_corrected_mean_rebalanced",
-        "stacked", "stacked_rebalanced",
+        "best_single", "best_single_rebalanced", "geometric_mean", "greedy", "mean", "prior_corrected_mean",
+        "prior_corrected_mean_rebalanced", "stacked", "stacked_rebalanced",
     }  # fmt: skip
     for probabilities in built.probabilities.values():
         assert probabilities.shape == (len(built.truth), 7)

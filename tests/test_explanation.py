@@ -396,9 +396,11 @@ def test_what_was_found_follows_the_numbers(table):
     checked = explanation.sanity(made_up(lambda first: (first, first)), 16, 0.95)
     text = explanation.found(found, "one", checked, 0.04)
     wrong = int((cases["case"] == "wrong").sum())
-    assert text.startswith(f"- {explanation.verdict(checked)}\n- The maps of one for different pictures")
+    assert text.startswith(
+        f"- {explanation.verdict(checked)}\n- The maps of one for the different pictures of the check"
+    )
     assert "for two classes of one picture have one of 0.04" in text
-    assert f"other models make one in {wrong} of {wrong} answers" in text
+    assert f"other models are wrong too in {wrong} of {wrong} answers" in text
     assert f"{found.loc[found['model'] == 'one', 'central_share'].mean():.2f} of its heat" in text
     assert text.endswith(f"Empty maps, of all models: {len(cases)} of {2 * len(cases)}.")
     assert "of its heat" not in explanation.found(found, "two", checked, 0.04)

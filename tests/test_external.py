@@ -229,6 +229,6 @@ def test_a_difference_beyond_its_interval_is_named():
     assert "excludes zero for 1: leaky (frozen features, random)." in text and "30.0 points down" in text
     ensemble = row | {"model": ENSEMBLE, "training": "mean of 8 models", "initialisation": "–"}
     text = external.found(pd.DataFrame([ensemble]), 0.95)
-    assert text.startswith("The leader out of fold, ensemble (mean of 8 models), has")
+    assert text.startswith("Of those scored here, the leader out of fold, ensemble (mean of 8 models), has")
     unknown = external.found(pd.DataFrame([row | dict.fromkeys(DESCRIBED, "–")]), 0.95)
-    assert unknown.startswith("The leader out of fold, leaky, has")
+    assert unknown.startswith("Of those scored here, the leader out of fold, leaky, has")

@@ -279,7 +279,7 @@ def _data(evidence: Evidence, leaders: Leaders) -> dict[int, Answer]:
         13: Answer(
             f"Dermatoscopic photographs, by several cameras in two clinics; {percent(common['share'])} of the files "
             f"have {common['width']:.0f} × {common['height']:.0f} pixels.",
-            "With which camera and dermatoscope an image was taken is not recorded.",
+            "With which camera and dermatoscope an image was taken is not in the metadata used here.",
             (pictures, evidence.file("data/README.md", "Known issues")),
         ),
     }
@@ -293,8 +293,8 @@ def _sources(evidence: Evidence) -> Answer:
         did = f"{amount}, drawn by a program with the seed {evidence.parameters.data.sample_seed}."
     else:
         did = (
-            f"HAM10000 from Harvard Dataverse (doi:10.7910/DVN/DBW86T): {amount}. The files are named with their "
-            "SHA-256."
+            f"HAM10000, published at Harvard Dataverse (doi:10.7910/DVN/DBW86T): {amount}. This run had them from: "
+            f"{data['origin']}. The files are named with their SHA-256."
         )
     if external:
         did += f" The external set {external['name']} has {plural(external['images'], 'image')}."
@@ -505,8 +505,8 @@ def _evaluation(evidence: Evidence, leaders: Leaders) -> dict[int, Answer]:
         ),
         29: Answer(
             f"{percent(compare.confidence)} intervals from {plural(compare.resamples, 'bootstrap resample')} of "
-            f"lesions, the same for all models. Of {plural(len(differences), 'pair')} of models, {apart:,} differ in "
-            f"balanced accuracy after Holm's correction (p < {1 - compare.confidence:.2g}, "
+            f"lesions, the same for all models. Of {plural(len(differences), 'pair')} of models and ensembles, "
+            f"{apart:,} differ in balanced accuracy after Holm's correction (p < {1 - compare.confidence:.2g}, "
             f"{compare.test_resamples:,} resamples).",
             places=(
                 evidence.section("04_compare", "How sure"),
@@ -531,12 +531,16 @@ def _robustness(evidence: Evidence) -> Answer:
     groups = evidence.table("compare/groups", "attribute")
     groups = groups[groups["attribute"] != ALL]
     tried = evidence.table("balance/strategies", "strategy")
-    most = evidence.table("leakage/changes", "change", part="all", metric="balanced_accuracy")["change"].max()
+    changes = {
+        part: evidence.table("leakage/changes", "change", part=part, metric="balanced_accuracy")["change"].max()
+        for part in ("all", "exposed")
+    }
     return Answer(
         f"{plural(len(groups), 'group')} by sex, age, site and confirmation; "
         f"{plural(len(tried), 'strategy', 'strategies')} against the imbalance; random weights in the place of "
         "ImageNet's; and training with images of tested lesions, which adds up to "
-        f"{number(100 * most, 1)} points of balanced accuracy.",
+        f"{number(100 * changes['all'], 1)} points of balanced accuracy over all of them, and "
+        f"{number(100 * changes['exposed'], 1)} over those of these lesions.",
         "Blur, noise, hair and other cameras were not tried, nor was training repeated with other seeds.",
         (
             evidence.section("04_compare", "Groups of patients and images"),
@@ -701,7 +705,7 @@ def _other(evidence: Evidence, leaders: Leaders) -> dict[int, Answer]:
         ),
         43: Answer(
             "The code is under the MIT licence. The logits of every image by every network are published, and every "
-            f"table of the comparison can be recomputed from them. The images are {origin}.",
+            f"table of the comparison, and of an external set, can be recomputed from them. The images are {origin}.",
             "Trained weights are not published; “make report” trains them.",
             (
                 evidence.section("index", "Check it, run it again, change it"),

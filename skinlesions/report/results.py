@@ -1,5 +1,6 @@
 """The result table as readers see it, on the first page and in the README."""
 
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -76,4 +77,7 @@ def best(folder: Path) -> str:
 
 def _number(value: float | None) -> str:
     """`value` with three decimals, a dash where there is none."""
-    return _ABSENT if value is None or pd.isna(value) else f"{value:.3f}"
+    if value is None or pd.isna(value):
+        return _ABSENT
+    # From the six digits of the file as a reader rounds them; binary fractions would turn 0.6665 into 0.666.
+    return str(Decimal(f"{value:.6g}").quantize(Decimal("0.001"), ROUND_HALF_UP))

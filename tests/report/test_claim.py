@@ -78,11 +78,13 @@ def test_the_numbers_are_those_of_the_run(real, answered):
     assert f"5 folds of {sizes.min()} to {sizes.max()} images" in answered[19].did
     assert "2 pairs of photographs" in answered[20].did
     pairs = pd.read_csv(tables / "compare" / "differences.csv")
-    assert f"Of {len(pairs)} pairs of models, {(pairs.p_holm < 0.05).sum()} differ" in shown(answered[29].did)
+    assert f"Of {len(pairs)} pairs of models and ensembles, {(pairs.p_holm < 0.05).sum()} differ" in shown(
+        answered[29].did
+    )
     confusion = pd.read_csv(tables / "compare" / "confusion.csv").query("model == 'resnet50' and dx != predicted")
     assert f"is wrong on {confusion.images.sum()} images" in answered[39].did
     assert "2 confident mistakes" in answered[39].did
-    assert "14.8 points" in answered[30].did
+    assert "14.8 points of balanced accuracy over all of them, and 34.2 over those" in answered[30].did
 
 
 def test_the_external_set_decides_whether_there_was_an_external_test(copied, answered):
