@@ -41,7 +41,7 @@ REFERENCE = "mean"
 
 WAY_NAMES = {
     "best_single": "the single model best on validation",
-    "best_single_rebalanced": "the same, vector-scaled and rebalanced",
+    "best_single_rebalanced": "the single model, vector-scaled, rebalanced",
     "geometric_mean": "geometric mean",
     "greedy": "greedy selection",
     "mean": "mean of the calibrated probabilities",

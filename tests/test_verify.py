@@ -160,8 +160,8 @@ def test_missing_and_extra_files_are_differences(reports):
     found = faults(reports)
     assert len(found) == 3
     assert "folds.csv: does not exist" in found[0]
-    assert "metrics.json: does not exist" in found[1]
-    assert "bonus.csv: no table of this name" in found[2]
+    assert "bonus.csv: no table of this name" in found[1]
+    assert "metrics.json: does not exist" in found[2]
 
 
 def test_a_metrics_file_of_another_shape_is_a_difference(reports):
