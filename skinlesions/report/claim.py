@@ -578,7 +578,7 @@ def _external(evidence: Evidence, leaders: Leaders) -> Answer:
         if name in against.index
     ]
     return Answer(
-        f"{external['name']}, {plural(external['images'], 'image')}, scored after every choice was made. Balanced "
+        f"{external['name']}, {plural(external['images'], 'image')}, which no choice used. Balanced "
         f"accuracy: {listed(scores)}.",
         "Most of its images are from the same two clinics as HAM10000; no other clinic was tested.",
         (

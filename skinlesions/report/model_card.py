@@ -310,7 +310,7 @@ def _external(evidence: Evidence, leaders: Leaders) -> Table:
         rows.append([f"{METRIC_NAMES[metric]}, external", *cells])
     external = evidence.record["external"]
     return Table(
-        f"On {external['name']} ({external['images']:,} images), scored after every choice was made. The intervals of "
+        f"On {external['name']} ({external['images']:,} images), which no choice used. The intervals of "
         "balanced accuracy there are Wilson's, combined; small classes make them wide.",
         ["Metric", *names],
         rows,
