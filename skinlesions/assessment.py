@@ -161,7 +161,13 @@ def tables(
     compared = comparison.tables(truth, answering, weights, scores, descriptions)
     shown = leading(compared["comparison"])
 
-    parts = {name: _parts(table, calibrated_by, study.plan) for name, table in models.items()}
+    parts = {
+        name: (
+            decision.part(table, "test", scaled[name][calibrated_by]),
+            decision.part(table, "val", calibration.probabilities(table, "val", calibrated_by, study.plan)),
+        )
+        for name, table in models.items()
+    }
     if len(members) > 1:
         parts[ENSEMBLE] = tuple(
             replace(own[0], probabilities=np.mean([part.probabilities for part in own], axis=0))
@@ -212,13 +218,6 @@ def _check(models: dict[str, pd.DataFrame]) -> None:
     for name in (ENSEMBLE, STACKED, comparison.ALWAYS_NV):
         if name in models:
             raise UserError(f"a model cannot be called {name!r}: the comparison adds a row of that name")
-
-
-def _parts(table: pd.DataFrame, way: str, plan: balancing.Plan) -> tuple[decision.Part, decision.Part]:
-    """The test and the validation images of one model, calibrated."""
-    return tuple(
-        decision.part(table, split, calibration.probabilities(table, split, way, plan)) for split in predictions.SPLITS
-    )
 
 
 def _temperatures(models: dict[str, pd.DataFrame]) -> pd.DataFrame:
