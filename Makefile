@@ -27,15 +27,15 @@ $(VENV)/.installed: requirements.txt
 	@touch $@
 
 demo: setup  ## run the whole pipeline on a synthetic sample, in build/demo
-	$(BIN)/python -m skinlesions.demo presets/sample.yaml $(DEMO)
+	$(BIN)/python -m skinlesions.commands.demo presets/sample.yaml $(DEMO)
 
 report: setup  ## regenerate the report from the images (PRESET="a b" applies presets/a.yaml and b.yaml to params.yaml first)
-	$(foreach preset,$(PRESET),$(BIN)/python -m skinlesions.params apply presets/$(preset).yaml && )true
-	$(BIN)/python -m skinlesions.preflight
+	$(foreach preset,$(PRESET),$(BIN)/python -m skinlesions.core.config apply presets/$(preset).yaml && )true
+	$(BIN)/python -m skinlesions.commands.check
 	$(BIN)/dvc repro
 
 verify: setup  ## recompute the published tables from the published predictions
-	$(BIN)/python -m skinlesions.verify
+	$(BIN)/python -m skinlesions.commands.verify
 
 test: $(VENV)/.installed-test  ## run the test suite
 	$(BIN)/python -m pytest

@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.measurement import markdown, measure
-from skinlesions import files
-from skinlesions.errors import UserError, run_main
+from skinlesions.core import files
+from skinlesions.core.errors import UserError, run_main
 from skinlesions.report.provenance import hardware
 
 NAMES = ("prepare", "features", "heads", "training", "bootstrap", "coverage", "pipeline")

@@ -7,8 +7,10 @@ import pandas as pd
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss, roc_auc_score
 
 from benchmarks.measurement import IMAGES, index, seconds, verdict
-from skinlesions import assessment, balancing, influence, intervals, metrics, params, predictions, splits, subgroups
-from skinlesions.dataset.schema import CLASSES, LOGIT_COLUMNS, class_indices
+from skinlesions.core import config
+from skinlesions.core.classes import CLASSES, LOGIT_COLUMNS, class_indices
+from skinlesions.data import balancing, predictions, splits
+from skinlesions.evaluation import bootstrap, influence, metrics, study, subgroups
 
 MODELS = 12
 # `make verify` is to take less than a minute, and the resampling of every metric half of it, in at most 2 GB.
@@ -49,7 +51,7 @@ def tables_of(rows: pd.DataFrame, fold: np.ndarray, folds: int) -> dict[str, pd.
     return models
 
 
-def study_of(models: dict[str, pd.DataFrame]) -> assessment.Study:
+def study_of(models: dict[str, pd.DataFrame]) -> study.Study:
     """These predictions with made-up metadata of the images, and the plan that the published run has."""
     image_ids = predictions.select(next(iter(models.values())), "test")["image_id"]
     generator = np.random.default_rng(0)
@@ -63,7 +65,7 @@ def study_of(models: dict[str, pd.DataFrame]) -> assessment.Study:
         }
     )
     described = {"training": "frozen features", "initialisation": "ImageNet"}
-    return assessment.Study(
+    return study.Study(
         models=models,
         descriptions={name: {"name": name, "architecture": name} | described for name in models},
         plan=balancing.Plan("balanced_weights", 0.6711, 0.999, 2.0, 1.0),
@@ -73,16 +75,16 @@ def study_of(models: dict[str, pd.DataFrame]) -> assessment.Study:
 
 def measure(quick: bool) -> dict[str, pd.DataFrame]:
     """Seconds for all models and resamples, and for the whole comparison of notebook 04."""
-    settings = params.load()
+    settings = config.load()
     resamples = 20 if quick else settings.compare.resamples
     rows = index(600 if quick else IMAGES)
     labels, groups = class_indices(rows["dx"]).to_numpy(), rows["lesion_id"].to_numpy()
-    weights = intervals.lesion_resamples(groups, labels, resamples, seed=0)
+    weights = bootstrap.lesion_resamples(groups, labels, resamples, seed=0)
     probabilities = [metrics.softmax(logits(labels, number)) for number in range(MODELS)]
 
-    draw = seconds(lambda: intervals.lesion_resamples(groups, labels, resamples, seed=0))
-    ours = seconds(lambda: [intervals.bootstrap(labels, model, weights) for model in probabilities])
-    every = seconds(lambda: [intervals.bootstrap(labels, model, weights, by_class=True) for model in probabilities])
+    draw = seconds(lambda: bootstrap.lesion_resamples(groups, labels, resamples, seed=0))
+    ours = seconds(lambda: [bootstrap.bootstrap(labels, model, weights) for model in probabilities])
+    every = seconds(lambda: [bootstrap.bootstrap(labels, model, weights, by_class=True) for model in probabilities])
     jackknife = seconds(lambda: [influence.jackknife(labels, model, groups) for model in probabilities])
     # Of the whole process, in KiB on Linux.
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -93,13 +95,13 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
     fold = splits.make_folds(rows, settings.split.folds, settings.split.seed)["fold"].to_numpy()
     models = tables_of(rows, fold, settings.split.folds)
     chosen = settings.compare.model_dump() | {"resamples": resamples, "ensemble": "all"}
-    whole = seconds(lambda: assessment.tables(study_of(models), **chosen))
+    whole = seconds(lambda: study.tables(study_of(models), **chosen))
     table = pd.DataFrame(
         [
-            ("`intervals.lesion_resamples`: draw the lesions", f"{draw:.1f}", "", ""),
-            (f"`intervals.bootstrap`: {len(metrics.METRICS)} metrics", f"{ours:.1f}", "1", ""),
+            ("`bootstrap.lesion_resamples`: draw the lesions", f"{draw:.1f}", "", ""),
+            (f"`bootstrap.bootstrap`: {len(metrics.METRICS)} metrics", f"{ours:.1f}", "1", ""),
             (
-                f"`intervals.bootstrap`, `by_class`: {len(metrics.ALL_METRICS)} metrics",
+                f"`bootstrap.bootstrap`, `by_class`: {len(metrics.ALL_METRICS)} metrics",
                 f"{every:.1f}",
                 "",
                 verdict(every, RESAMPLING_TARGET, at_least=False),
@@ -118,7 +120,7 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
                 "",
             ),
             (
-                "`assessment.tables`: all of notebook 04 and of `make verify`",
+                "`study.tables`: all of notebook 04 and of `make verify`",
                 f"{whole:.1f}",
                 "",
                 verdict(whole, TARGET, at_least=False),

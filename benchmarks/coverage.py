@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measurement import LESIONS
-from skinlesions import influence, intervals, metrics
-from skinlesions.dataset.schema import CLASSES
+from skinlesions.core.classes import CLASSES
+from skinlesions.evaluation import bootstrap, influence, metrics
 
 # What is looked at: means over classes, a common class, a rare one, and what has no interval of a textbook.
 METRICS = (
@@ -59,19 +59,19 @@ def covered(studies: int, resamples: int, population: int) -> dict[tuple[str, st
     """By metric, unit (lesions or images) and method: the share of intervals with the truth in them."""
     known = truth(0, population)
     hits = dict.fromkeys(
-        ((name, unit, method) for name in METRICS for unit in ("lesions", "images") for method in intervals.METHODS), 0
+        ((name, unit, method) for name in METRICS for unit in ("lesions", "images") for method in bootstrap.METHODS), 0
     )
     generator = np.random.default_rng(1)
     for study in range(studies):
         labels, probabilities, lesions = draw(generator, sizes())
         estimates = metrics.summary(labels, probabilities, by_class=True)
         for unit, groups in (("lesions", lesions), ("images", np.arange(len(labels)))):
-            weights = intervals.lesion_resamples(groups, labels, resamples, seed=study)
-            draws = intervals.bootstrap(labels, probabilities, weights, by_class=True)
+            weights = bootstrap.lesion_resamples(groups, labels, resamples, seed=study)
+            draws = bootstrap.bootstrap(labels, probabilities, weights, by_class=True)
             jackknife = influence.jackknife(labels, probabilities, groups)
-            for method in intervals.METHODS:
+            for method in bootstrap.METHODS:
                 for name in METRICS:
-                    low, high = intervals.interval(draws[name], estimates[name], jackknife[name], CONFIDENCE, method)
+                    low, high = bootstrap.interval(draws[name], estimates[name], jackknife[name], CONFIDENCE, method)
                     hits[name, unit, method] += low <= known[name] <= high
     return {key: count / studies for key, count in hits.items()}
 
@@ -82,7 +82,7 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
     shares = covered(studies, resamples, population)
     rows = []
     for name in METRICS:
-        own = {method: shares[name, "lesions", method] for method in intervals.METHODS}
+        own = {method: shares[name, "lesions", method] for method in bootstrap.METHODS}
         within = [method for method, share in own.items() if LOWEST <= share <= HIGHEST]
         rows.append(
             {

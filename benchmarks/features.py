@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measurement import best_seconds, verdict
-from skinlesions import features, files, params
-from skinlesions.models import backbones
+from skinlesions.core import config, files
+from skinlesions.models import backbones, features
 
 # Backbone: images to measure with. Random weights: speed does not depend on what the weights are.
 COUNTS = {"mobilenet_v2": 512, "resnet50": 192, "efficientnet_b4": 160}
@@ -22,7 +22,7 @@ def bare_network(trunk: keras.Model) -> keras.Model:
     return keras.Model(trunk.input, keras.layers.GlobalAveragePooling2D()(trunk.output))
 
 
-def rates(backbone: params.Backbone, image_size: int, batch_size: int, margin: int, count: int) -> dict[str, float]:
+def rates(backbone: config.Backbone, image_size: int, batch_size: int, margin: int, count: int) -> dict[str, float]:
     """Images per second of `features.extract` and of the bare network.
 
     Args:
@@ -63,7 +63,7 @@ def rates(backbone: params.Backbone, image_size: int, batch_size: int, margin: i
 
 def measure(quick: bool) -> dict[str, pd.DataFrame]:
     """Both rates for three backbones at the published settings."""
-    settings = params.load()
+    settings = config.load()
     batch_size = settings.features.batch_size
     rows = []
     for name, count in COUNTS.items():

@@ -8,8 +8,11 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks.measurement import IMAGES, index, seconds, verdict
-from skinlesions import balancing, params, paths, reference, splits, training
-from skinlesions.dataset.schema import class_indices, read_index
+from skinlesions.core import config, paths
+from skinlesions.core.classes import class_indices, read_index
+from skinlesions.data import balancing, splits
+from skinlesions.evaluation import strategies
+from skinlesions.training import cross_validation
 
 NAMES = ("mobilenet_v2", "resnet50", "efficientnet_b4")
 # Features of these three, for when the stage `features` has not run.
@@ -28,13 +31,13 @@ def logistic_regression(inputs: np.ndarray, labels: np.ndarray, fold: np.ndarray
     """The yardstick of notebook 02, trained once per fold on the images that the head is trained on."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        reference.logistic_regression(inputs, labels, fold, inverse_strength, train_on_validation=False)
+        strategies.logistic_regression(inputs, labels, fold, inverse_strength, train_on_validation=False)
 
 
 def measure(quick: bool) -> dict[str, pd.DataFrame]:
     """Seconds for all folds of one model, with the published settings."""
-    settings = params.load()
-    training.make_deterministic(settings.train.seed, settings.train.deterministic)
+    settings = config.load()
+    cross_validation.make_deterministic(settings.train.seed, settings.train.deterministic)
     real = not quick and all((paths.FEATURES / f"{name}.npy").exists() for name in NAMES)
     rows_of = read_index() if real else index(600 if quick else IMAGES)
     labels = class_indices(rows_of["dx"]).to_numpy()
@@ -52,10 +55,12 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
     rows = []
     for name in NAMES:
         inputs = (
-            training.load_inputs(paths.FEATURES / f"{name}.npy") if real else made_up_features(labels, WIDTHS[name])
+            cross_validation.load_inputs(paths.FEATURES / f"{name}.npy")
+            if real
+            else made_up_features(labels, WIDTHS[name])
         )
         model = settings.models[name]
-        chosen = training.Settings(
+        chosen = cross_validation.Settings(
             model.hidden_units,
             model.dropout,
             model.l2,
@@ -65,18 +70,18 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
             settings.train.patience,
             settings.train.reduce_patience,
         )
-        data = training.Data(inputs, labels, fold)
-        results: list[training.Result] = []
+        data = cross_validation.Data(inputs, labels, fold)
+        results: list[cross_validation.Result] = []
 
         def train(
-            data: training.Data = data,
-            chosen: training.Settings = chosen,
+            data: cross_validation.Data = data,
+            chosen: cross_validation.Settings = chosen,
             name: str = name,
-            results: list[training.Result] = results,
+            results: list[cross_validation.Result] = results,
         ) -> None:
             results.append(
-                training.cross_validate(
-                    training.builder(chosen), data, chosen, plan, seed=settings.train.seed, name=name
+                cross_validation.cross_validate(
+                    cross_validation.builder(chosen), data, chosen, plan, seed=settings.train.seed, name=name
                 )
             )
 
@@ -98,7 +103,7 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
         )
     source = "frozen features of the published run" if real else "made-up features of the real number and width"
     columns = [
-        *("model", "features", "epochs, all folds", "`training.cross_validate`, seconds", "target"),
-        *(f"logistic regression (scikit-learn, at most {reference.ITERATIONS} iterations), seconds", "ratio"),
+        *("model", "features", "epochs, all folds", "`cross_validation.cross_validate`, seconds", "target"),
+        *(f"logistic regression (scikit-learn, at most {strategies.ITERATIONS} iterations), seconds", "ratio"),
     ]
     return {f"{len(labels):,} images, {source}, plan `{plan.strategy}`": pd.DataFrame(rows, columns=columns)}

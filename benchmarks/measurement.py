@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skinlesions import paths
-from skinlesions.dataset import sample
-from skinlesions.dataset.ham10000 import find, list_images, read_images, read_metadata
+from skinlesions.core import paths
+from skinlesions.data.sources import sample
+from skinlesions.data.sources.ham10000 import find, list_images, read_images, read_metadata
 
 HAM10000_VARIABLE = "HAM10000_DIR"
 

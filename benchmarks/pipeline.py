@@ -9,8 +9,9 @@ import pandas as pd
 import yaml
 
 from benchmarks.measurement import HAM10000_VARIABLE, best_seconds, ham10000_folder, verdict
-from skinlesions import demo, files, params, paths
-from skinlesions.errors import UserError
+from skinlesions.commands import demo
+from skinlesions.core import config, files, paths
+from skinlesions.core.errors import UserError
 
 # The published parameters, but with few epochs and two random backbones, which takes no memory away.
 PRESET = Path(__file__).with_name("pipeline.yaml")
@@ -59,7 +60,7 @@ def copy(name: str, source: str, sample_images: int) -> Path:
     preset["data"] = {"source": source, "sample_images": sample_images, "external": None}
     target = folder / "logs" / "preset.yaml"
     files.write_text(target, yaml.safe_dump(preset))
-    params.apply_preset(target, folder / paths.PARAMS.name)
+    config.apply_preset(target, folder / paths.PARAMS.name)
     return folder
 
 

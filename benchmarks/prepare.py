@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from benchmarks.measurement import best_seconds, cores, verdict, write_images
-from skinlesions import images
+from skinlesions.data import images
 
 # That of the original; it takes more work than the published prepare.size on copies whose short side is that already.
 SIZE = 224

@@ -12,8 +12,10 @@ import pandas as pd
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
 from benchmarks.measurement import IMAGES, best_seconds, cores, verdict, write_images
-from skinlesions import balancing, fine_tuning, params, paths, training
+from skinlesions.core import config, paths
+from skinlesions.data import balancing
 from skinlesions.models import networks
+from skinlesions.training import cross_validation, fine_tuning
 
 # The networks, each from its params.yaml backbone, and how many steps are timed. The first is the one that the
 # published run fine-tunes, and the one on which the variants are tried; on a GPU add others.
@@ -38,7 +40,7 @@ ORIGINAL = {
 }
 
 
-def description(name: str, settings: params.Params, image_size: int) -> networks.Description:
+def description(name: str, settings: config.Params, image_size: int) -> networks.Description:
     """A model on the backbone `name`, fine-tuned, at `image_size`."""
     backbone = settings.backbones[name]
     return networks.Description(
@@ -62,20 +64,20 @@ def description(name: str, settings: params.Params, image_size: int) -> networks
 
 
 def tuner(
-    name: str, settings: params.Params, image_size: int, images: np.ndarray, **changed: object
+    name: str, settings: config.Params, image_size: int, images: np.ndarray, **changed: object
 ) -> fine_tuning.FineTuner:
     """The published fine-tuning of the whole backbone, on `images`, with `changed` settings."""
     own = {"from_layer": fine_tuning.ALL, "learning_rate": 1e-4, "patience": 1, "max_hours": 1e9, "views": 1}
     chosen = fine_tuning.Settings(**settings.train.fine_tune.model_dump(), **own)
     number = np.arange(len(images))
-    data = training.Data(images, number % 7, number // 7 % 3)
+    data = cross_validation.Data(images, number % 7, number // 7 % 3)
     described = description(name, settings, image_size)
     plan = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
     return fine_tuning.FineTuner(described, replace(chosen, **changed), images, data, plan, seed=0)
 
 
 def rates(
-    name: str, settings: params.Params, image_size: int, steps: int, folder: Path, **changed: object
+    name: str, settings: config.Params, image_size: int, steps: int, folder: Path, **changed: object
 ) -> dict[str, float]:
     """Images per second of an epoch of ours, of a step on one batch, and of an epoch through the original's loader.
 
@@ -111,7 +113,7 @@ def rates(
 
 def measure(quick: bool) -> dict[str, pd.DataFrame]:
     """The rates of the networks, and what the variants of precision and compiler change."""
-    settings = params.load()
+    settings = config.load()
     fine_tune = settings.train.fine_tune
     steps = 1 if quick else STEPS
     rows = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skinlesions import paths
+from skinlesions.core import paths
 
 
 def _folder(variable: str, beside: str) -> Path | None:

@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
 
-from skinlesions.dataset.schema import CLASSES
+from skinlesions.core.classes import CLASSES
 from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from skinlesions.dataset.schema import CLASSES
+from skinlesions.core.classes import CLASSES
 
 PANELS_PER_ROW = 3
 

@@ -1,4 +1,4 @@
-"""The figures of notebook 04, drawn from the tables of skinlesions.comparison.
+"""The figures of notebook 04, drawn from the tables of skinlesions.evaluation.comparison.
 
 Models keep the order of the tables, the best balanced accuracy first. Small samples may lack a class or a correct
 prediction: what is undefined is left blank.
@@ -10,11 +10,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skinlesions.comparison import ALWAYS_NV
-from skinlesions.dataset.schema import CLASSES
-from skinlesions.ensembles import REFERENCE, WAY_NAMES
+from skinlesions.core.classes import CLASSES
+from skinlesions.evaluation.comparison import ALWAYS_NV, display_name
+from skinlesions.evaluation.ensembles import REFERENCE, WAY_NAMES
+from skinlesions.evaluation.metrics import METRIC_NAMES
 from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
-from skinlesions.metrics import METRIC_NAMES
 
 # How models.networks calls a model without a backbone, for which there are no weights to be had; not imported: figures
 # need no Keras.
@@ -23,11 +23,6 @@ FROM_SCRATCH = "from scratch"
 # Dark, middle and light: the bars are told apart in greyscale too.
 BAR_COLORS = {"balanced_accuracy": ACCENT, "accuracy": MUTED, "weighted_f1": "#D0D0D0"}
 WHISKER = "#333333"
-
-
-def display_name(model: str) -> str:
-    """`model` as the figures write it."""
-    return "always “nv”" if model == ALWAYS_NV else model
 
 
 def labels(comparison: pd.DataFrame) -> list[str]:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from skinlesions import duplicates
+from skinlesions.data import duplicates
 
 # Pairs to a row of the figure, and the side of a picture in pixels.
 COLUMNS = 4

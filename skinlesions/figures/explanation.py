@@ -11,7 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from skinlesions.explanation import MEASURES, Sanity
+from skinlesions.explain.explanation import MEASURES, Sanity
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
 
 # The side of a picture in pixels, the gaps around it, and the step between its levels: structures stay visible, and

@@ -1,4 +1,4 @@
-"""The figures of notebook 01, drawn from the tables of skinlesions.exploration."""
+"""The figures of notebook 01, drawn from the tables of skinlesions.data.exploration."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from PIL import Image
 
-from skinlesions.dataset.schema import CLASS_NAMES, CLASSES
+from skinlesions.core.classes import CLASS_NAMES, CLASSES
 from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
 
 SEX_COLORS = {"female": CONTRAST, "male": ACCENT, "unknown": "#D0D0D0"}

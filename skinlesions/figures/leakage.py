@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from skinlesions.evaluation.leakage import ALL, EXPOSED, HEADS, UNEXPOSED
 from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
-from skinlesions.leakage import ALL, EXPOSED, HEADS, UNEXPOSED
 
 # From the head that remembers least to the one that only remembers; told apart by marker too.
 HEAD_COLORS = {"logistic_regression": ACCENT, "weak_penalty": "#009E73", "nearest_neighbour": CONTRAST}

@@ -6,10 +6,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skinlesions.dataset.schema import CLASSES
-from skinlesions.figures.decision import COLORS, LINES
+from skinlesions.core.classes import CLASSES
+from skinlesions.evaluation.selective import REFERENCE, SCORE_NAMES
+from skinlesions.figures.operating_points import COLORS, LINES
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
-from skinlesions.selective import REFERENCE, SCORE_NAMES
 
 RISKS = {"risk": "rate of error", "balanced_risk": "rate of error if all classes were equally common"}
 SHARES = {"answered": "share of the class answered for", "recall": "recall among the images answered for"}

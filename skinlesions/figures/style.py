@@ -6,7 +6,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from skinlesions import files
+from skinlesions.core import files
 
 # Okabe & Ito (2008): told apart under every common colour-vision deficiency.
 CLASS_COLORS = {

@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skinlesions.decision import in_percent
+from skinlesions.evaluation.operating_points import in_percent
+from skinlesions.evaluation.subgroups import ALL, ATTRIBUTE_NAMES, METRIC_NAMES, MINIMUM_LESIONS
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
-from skinlesions.subgroups import ALL, ATTRIBUTE_NAMES, METRIC_NAMES, MINIMUM_LESIONS
 
 SHOWN = ("balanced_accuracy", "recall_mel", "sensitivity", "specificity")
 GRID_COLOR = "#E6E6E6"

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from skinlesions.errors import UserError
+from skinlesions.core.errors import UserError
 from skinlesions.models import inception_resnet
 
 

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from skinlesions.dataset.schema import CLASSES
+from skinlesions.core.classes import CLASSES
 from skinlesions.models import augmentation
 from skinlesions.models.backbones import Preprocess
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from skinlesions import files, images, paths
-from skinlesions.errors import UserError
+from skinlesions.core import files, paths
+from skinlesions.core.errors import UserError
+from skinlesions.data import images
 from skinlesions.models import backbones, heads
 
 FROZEN, FINE_TUNED, FROM_SCRATCH = "frozen features", "fine-tuned", "from scratch"

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from skinlesions import balancing
-from skinlesions.dataset.schema import CLASSES, MALIGNANT
-from skinlesions.ensembles import ENSEMBLE, STACKED
+from skinlesions.core.classes import CLASSES, MALIGNANT
+from skinlesions.data import balancing
+from skinlesions.evaluation.ensembles import ENSEMBLE, STACKED
+from skinlesions.evaluation.subgroups import ALL
 from skinlesions.report.evidence import FITS, Evidence, Leaders, Place, estimate, listed, number, percent, plural
-from skinlesions.subgroups import ALL
 
 DONE, PARTLY, NOT_DONE, NOT_APPLICABLE = "done", "partly", "not done", "not applicable"
 STATUSES = (DONE, PARTLY, NOT_DONE, NOT_APPLICABLE)

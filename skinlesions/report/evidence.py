@@ -10,10 +10,11 @@ from typing import Any
 
 import pandas as pd
 
-from skinlesions import assessment, comparison, paths
-from skinlesions.ensembles import ENSEMBLE
-from skinlesions.errors import UserError
-from skinlesions.params import Params
+from skinlesions.core import paths
+from skinlesions.core.config import Params
+from skinlesions.core.errors import UserError
+from skinlesions.evaluation import comparison, study
+from skinlesions.evaluation.ensembles import ENSEMBLE
 
 ABSENT = "–"
 
@@ -162,7 +163,7 @@ class Leaders:
         """
         columns = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "macro_auc")
         table = evidence.table("compare/comparison", "model", "training", "initialisation", *columns)
-        return cls(table, assessment.leading(table))
+        return cls(table, study.leading(table))
 
     @property
     def single(self) -> str:

@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinlesions import balancing, comparison, ensembles, files
-from skinlesions.calibration import WAY_NAMES
-from skinlesions.dataset.schema import CLASS_NAMES, CLASSES, MALIGNANT
-from skinlesions.decision import TASK_NAMES
-from skinlesions.metrics import CLASS_METRIC_NAMES, METRIC_NAMES
+from skinlesions.core import files
+from skinlesions.core.classes import CLASS_NAMES, CLASSES, MALIGNANT
+from skinlesions.data import balancing
+from skinlesions.evaluation import comparison, ensembles
+from skinlesions.evaluation.calibration import WAY_NAMES
+from skinlesions.evaluation.metrics import CLASS_METRIC_NAMES, METRIC_NAMES
+from skinlesions.evaluation.operating_points import TASK_NAMES
+from skinlesions.evaluation.subgroups import ATTRIBUTE_NAMES, MINIMUM_LESIONS
 from skinlesions.report.evidence import ABSENT, FITS, Evidence, Leaders, Place, estimate, number, percent
-from skinlesions.subgroups import ATTRIBUTE_NAMES, MINIMUM_LESIONS
 
-# How `skinlesions.predict` calibrates the networks of each fold.
+# How `skinlesions.inference.predict` calibrates the networks of each fold.
 PREDICTED_WAY = "temperature"
 
 # The coverage at which selective answering is quoted.

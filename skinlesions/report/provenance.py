@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from skinlesions import files, paths
-from skinlesions.params import Params
+from skinlesions.core import files, paths
+from skinlesions.core.config import Params
 
 # What the pipeline itself writes does not make the code differ from its commit.
 _OUTPUTS = ("reports", "dvc.lock")

@@ -8,9 +8,11 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from skinlesions import assessment, balancing, files, notebook, paths, predictions
-from skinlesions.errors import UserError
-from skinlesions.params import Params
+from skinlesions.core import files, notebooks, paths
+from skinlesions.core.config import Params
+from skinlesions.core.errors import UserError
+from skinlesions.data import balancing, predictions
+from skinlesions.evaluation import study
 from skinlesions.report import provenance, site
 from skinlesions.report.chapters import Chapter, chapters
 
@@ -49,10 +51,10 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
 
     for chapter in chapters(models):
         source = data / chapter.folder
-        document = notebook.read(_existing(source / f"{chapter.source}.ipynb"))
+        document = notebooks.read(_existing(source / f"{chapter.source}.ipynb"))
         documents.append((chapter, document))
         copy = _with_notice(document, notice) if notice else document
-        files.write_bytes(target / "notebooks" / f"{chapter.page}.ipynb", notebook.notebook_bytes(copy))
+        files.write_bytes(target / "notebooks" / f"{chapter.page}.ipynb", notebooks.notebook_bytes(copy))
         for kind, suffixes in (("figures", (".png", ".svg")), ("tables", (".csv",))):
             for path in sorted((source / kind).glob("*")):
                 if path.suffix in suffixes:
@@ -60,12 +62,12 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
     for model in models:
         metrics["train"][model] = files.read_json(_existing(data / "train" / model / "metrics.json"))
     # What the tables of the comparison need beside the predictions.
-    study = assessment.of_run(data, models)
-    for model, table in study.models.items():
+    run = study.of_run(data, models)
+    for model, table in run.models.items():
         predictions.write(target / "predictions" / f"{model}.csv.gz", table)
-    files.write_json(target / "predictions" / assessment.DESCRIPTIONS, study.descriptions)
-    balancing.write(target / "predictions" / assessment.PLAN, study.plan)
-    files.write_csv(target / "predictions" / assessment.METADATA, study.metadata)
+    files.write_json(target / "predictions" / study.DESCRIPTIONS, run.descriptions)
+    balancing.write(target / "predictions" / study.PLAN, run.plan)
+    files.write_csv(target / "predictions" / study.METADATA, run.metadata)
     for path in sorted((data / "external" / "predictions").glob("*.csv")):
         files.write_bytes(target / "predictions" / "external" / path.name, path.read_bytes())
     files.write_json(target / "metrics.json", metrics)

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from skinlesions.comparison import ALWAYS_NV, DESCRIBED
-from skinlesions.ensembles import ENSEMBLE, STACKED
-from skinlesions.errors import UserError
-from skinlesions.figures.comparison import display_name
-from skinlesions.paths import relative
+from skinlesions.core.errors import UserError
+from skinlesions.core.paths import relative
+from skinlesions.evaluation.comparison import ALWAYS_NV, DESCRIBED, display_name
+from skinlesions.evaluation.ensembles import ENSEMBLE, STACKED
 
 # The figure and tables of notebook 04 on which the report opens.
 FIGURE = "forest"

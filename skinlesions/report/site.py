@@ -15,10 +15,11 @@ from nbconvert.filters import markdown2html
 from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
-from skinlesions import files, predictions
-from skinlesions.dataset.schema import CLASS_NAMES, MALIGNANT
-from skinlesions.errors import UserError
-from skinlesions.params import Params
+from skinlesions.core import files
+from skinlesions.core.classes import CLASS_NAMES, MALIGNANT
+from skinlesions.core.config import Params
+from skinlesions.core.errors import UserError
+from skinlesions.data import predictions
 from skinlesions.report import claim, model_card, results
 from skinlesions.report.chapters import Chapter
 from skinlesions.report.evidence import Evidence, check_links, percent

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from skinlesions import files, params, paths
-from skinlesions.dataset import dataverse, external, ham10000, sample
-from skinlesions.dataset.checks import check_names
-from skinlesions.dataset.raw import write_raw
-from skinlesions.errors import run_main
+from skinlesions.core import config, files, paths
+from skinlesions.core.errors import run_main
+from skinlesions.data.sources import dataverse, external_set, ham10000, sample
+from skinlesions.data.sources.checks import check_names
+from skinlesions.data.sources.raw import write_raw
 
 
 def from_folder(folder: Path, origin: str) -> None:
@@ -46,9 +46,9 @@ def from_sample(images: int, seed: int) -> None:
 
 def main() -> None:
     """Write data/raw as params.yaml says."""
-    parameters = params.load().data
+    parameters = config.load().data
     folder = ham10000.given_folder(parameters.folder)
-    external.locate(parameters.external, folder)  # nothing long starts if the stage external_data could only fail
+    external_set.locate(parameters.external, folder)  # nothing long starts if the stage external_data could only fail
     if parameters.source == "sample":
         from_sample(parameters.sample_images, parameters.sample_seed)
     elif folder:

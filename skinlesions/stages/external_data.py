@@ -1,22 +1,23 @@
 """Stage `external_data`: the external test set into data/external_raw, or a note that none was asked for."""
 
-from skinlesions import params, paths, submission
-from skinlesions.dataset import external, ham10000
-from skinlesions.errors import run_main
+from skinlesions.core import config, paths
+from skinlesions.core.errors import run_main
+from skinlesions.data import isic_csv
+from skinlesions.data.sources import external_set, ham10000
 
 
 def main() -> None:
     """Write data/external_raw as params.yaml says; a download stays in data/partial."""
-    parameters = params.load().data
-    location = external.locate(parameters.external, ham10000.given_folder(parameters.folder))
+    parameters = config.load().data
+    location = external_set.locate(parameters.external, ham10000.given_folder(parameters.folder))
     if location is None:
-        external.write_none(paths.EXTERNAL_RAW)
+        external_set.write_none(paths.EXTERNAL_RAW)
         return
-    images, ground_truth, origin = external.fetched(location, paths.PARTIAL / "download")
-    external.write(
+    images, ground_truth, origin = external_set.fetched(location, paths.PARTIAL / "download")
+    external_set.write(
         images,
         ground_truth,
-        submission.read_ground_truth(ground_truth),
+        isic_csv.read_ground_truth(ground_truth),
         origin,
         target=paths.EXTERNAL_RAW,
         partial=paths.PARTIAL / "external_raw",

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import keras
 
-from skinlesions import features, files, images, params, paths, weights
-from skinlesions.errors import run_main
-from skinlesions.models import backbones
+from skinlesions.core import config, files, paths
+from skinlesions.core.errors import run_main
+from skinlesions.data import images
+from skinlesions.models import backbones, features, pretrained
 
 
 def main() -> None:
@@ -15,10 +16,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backbone")
     name = parser.parse_args().backbone
-    settings = params.load()
+    settings = config.load()
     backbone, batch_size = settings.backbone(name), settings.features.batch_size
-    network = weights.plain(backbone)
-    network.load_weights(weights.stored(name))
+    network = pretrained.plain(backbone)
+    network.load_weights(pretrained.stored(name))
     features.extract(
         backbones.feature_extractor(name, backbone.architecture, network, backbone.pooling),
         paths.PREPARED_IMAGES,
@@ -27,7 +28,7 @@ def main() -> None:
         batch_size=batch_size,
         partial=paths.PARTIAL / "features" / name,
         key={
-            "inputs": files.fingerprint(paths.PREPARED_IMAGES, weights.stored(name)),
+            "inputs": files.fingerprint(paths.PREPARED_IMAGES, pretrained.stored(name)),
             "code": files.fingerprint(Path(features.__file__), Path(backbones.__file__), Path(images.__file__)),
             "backbone": backbone.model_dump(),
             "batch_size": batch_size,

@@ -1,14 +1,14 @@
 """Stage `prepare`: the raw images as one array, and the index of its rows."""
 
-from skinlesions import files, images, params, paths
-from skinlesions.dataset import schema
-from skinlesions.errors import run_main
+from skinlesions.core import classes, config, files, paths
+from skinlesions.core.errors import run_main
+from skinlesions.data import images
 
 
 def main() -> None:
     """Write data/prepared/ from data/raw/."""
-    settings = params.load().prepare
-    index = schema.read_index(paths.RAW_METADATA)[list(schema.INDEX_COLUMNS)]
+    settings = config.load().prepare
+    index = classes.read_index(paths.RAW_METADATA)[list(classes.INDEX_COLUMNS)]
     sources = [paths.RAW_IMAGES / f"{image_id}.jpg" for image_id in index["image_id"]]
     images.prepare(sources, paths.PREPARED_IMAGES, settings.size, settings.fit)
     files.write_csv(paths.PREPARED_INDEX, index)

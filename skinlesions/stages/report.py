@@ -1,13 +1,13 @@
 """Stage `report`: the published report, from what the stages before it left in data/."""
 
-from skinlesions import params, paths
-from skinlesions.errors import run_main
+from skinlesions.core import config, paths
+from skinlesions.core.errors import run_main
 from skinlesions.report.publication import publish
 
 
 def main() -> None:
     """Write reports/."""
-    publish(paths.DATA, paths.REPORTS, params.load())
+    publish(paths.DATA, paths.REPORTS, config.load())
     print(f"report: open {paths.relative(paths.REPORTS / 'index.html')}", flush=True)
 
 

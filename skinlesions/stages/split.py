@@ -1,14 +1,14 @@
 """Stage `split`: the folds that every model shares, and the duplicates that were merged for them."""
 
-from skinlesions import duplicates, files, params, paths, splits
-from skinlesions.dataset import schema
-from skinlesions.errors import run_main
+from skinlesions.core import classes, config, files, paths
+from skinlesions.core.errors import run_main
+from skinlesions.data import duplicates, splits
 
 
 def main() -> None:
     """Write data/split/duplicates.csv and data/split/folds.csv."""
-    settings = params.load().split
-    search, index = settings.duplicates, schema.read_index()
+    settings = config.load().split
+    search, index = settings.duplicates, classes.read_index()
     pairs = duplicates.find(
         index,
         files.read_array(paths.FEATURES / f"{search.backbone}.npy"),

@@ -2,8 +2,9 @@
 
 import argparse
 
-from skinlesions import params, weights
-from skinlesions.errors import run_main
+from skinlesions.core import config
+from skinlesions.core.errors import run_main
+from skinlesions.models import pretrained
 
 
 def main() -> None:
@@ -11,7 +12,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backbone")
     name = parser.parse_args().backbone
-    weights.save(name, *weights.load(name, params.load().backbone(name)))
+    pretrained.save(name, *pretrained.load(name, config.load().backbone(name)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,74 @@
+"""The pipeline with a preset, in a throwaway copy: `python -m skinlesions.commands.demo PRESET FOLDER`.
+
+The copy has the files that Git tracks or would track, uncommitted edits included. The working tree's own params.yaml,
+dvc.lock and reports stay as they are.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from skinlesions.core import config, paths
+from skinlesions.core.errors import UserError, run_main
+
+
+def files_to_copy() -> list[str]:
+    """The files of the working tree that Git tracks or would track, relative to its root, but no published report.
+
+    Raises:
+        UserError: the project is not in a Git checkout, or Git is missing.
+    """
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        listing = subprocess.run(command, cwd=paths.ROOT, check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise UserError(f"git cannot list the files of this project ({error}); clone it with git") from None
+    names = [name for name in listing.split("\0") if name and (paths.ROOT / name).is_file()]
+    return [name for name in names if not name.startswith("reports/") and name != paths.DVC_LOCK.name]
+
+
+def copy_tree(target: Path) -> None:
+    """Make `target` a fresh copy of the working tree, with a DVC of its own that knows no Git.
+
+    Raises:
+        UserError: `target` is not under build/; it is emptied, and only what lies there may be.
+    """
+    if paths.ROOT / "build" not in target.resolve().parents:
+        raise UserError(f"{target} is not under build/, so it is not emptied for a copy; name one such as build/demo")
+    shutil.rmtree(target, ignore_errors=True)
+    for name in files_to_copy():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(paths.ROOT / name, target / name)
+    (target / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
+
+
+def run(preset: Path, target: Path) -> None:
+    """Run the pipeline with `preset` in a fresh copy under `target`, and say where its report is.
+
+    Raises:
+        UserError: a stage failed.
+    """
+    preset = preset.resolve()
+    copy_tree(target)
+    config.apply_preset(preset, target / paths.PARAMS.name)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    finished = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=target, env=environment, check=False)
+    if finished.returncode:
+        raise UserError(f"the pipeline failed in {paths.relative(target)}; the stage above says why")
+    print(f"The report is {(target / 'reports' / 'index.html').resolve()}")
+
+
+def main() -> None:
+    """Command line of the demonstration."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("preset", type=Path)
+    parser.add_argument("folder", type=Path)
+    arguments = parser.parse_args()
+    run(arguments.preset, arguments.folder)
+
+
+if __name__ == "__main__":
+    run_main(main)

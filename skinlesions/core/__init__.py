@@ -1,0 +1,1 @@
+"""What every layer stands on: paths, errors, files, progress, the settings and the classes."""

@@ -1,0 +1,1 @@
+"""Statistics of predictions. NumPy, SciPy and pandas; never Keras."""

@@ -1,0 +1,379 @@
+"""Answering only when sure: what is gained by leaving the least certain images to somebody else.
+
+A selective classifier answers for the share of images about which it is most certain, its coverage; the risk is its
+rate of error among those (Geifman & El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017).
+Certainty comes from the calibrated probabilities, or from how far the models of an ensemble agree. NumPy and pandas are
+all it needs.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from skinlesions.core.classes import CLASSES
+from skinlesions.evaluation import bootstrap, operating_points
+
+# The coverages of a curve.
+COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
+
+# Those at which it is tabulated what becomes of each class; the last is all images, for comparison. And the one that
+# is put into words: a reader who is asked about every fifth image is still spared most of the work.
+CLASS_COVERAGES = (0.5, 0.8, 1.0)
+NAMED_COVERAGE = 0.8
+
+SCORE_NAMES = {
+    "probability": "probability of the predicted class",
+    "entropy": "entropy of the probabilities",
+    "mutual_information": "disagreement of the models (mutual information)",
+    "variance": "disagreement of the models (variance)",
+}
+
+# What the other scores are compared with.
+REFERENCE = "probability"
+
+
+def certainties(members: np.ndarray) -> dict[str, np.ndarray]:
+    """How certain an ensemble is of every image by each of SCORE_NAMES, float64 [N] each; the greater the surer.
+
+    - probability: the greatest mean probability. entropy: less the entropy of the mean probabilities, in nats.
+    - mutual_information: less the entropy of the mean, plus the mean of the entropies: what an image would tell about
+      which model is right (Houlsby et al., "Bayesian active learning", 2011). It is 0 where all models say the same,
+      be that even "I do not know".
+    - variance: less the variance over models of the probability, summed over classes.
+
+    Args:
+        members: calibrated probabilities of each model, float [M, N, C]. One model cannot disagree: it has the first
+            two scores alone.
+    """
+    members = np.asarray(members, dtype=np.float64)
+    mean = members.mean(axis=0)
+    scores = {"probability": mean.max(axis=1), "entropy": -_entropy(mean)}
+    if len(members) == 1:
+        return scores
+    return scores | {
+        "mutual_information": _entropy(members).mean(axis=0) - _entropy(mean),
+        "variance": -members.var(axis=0).sum(axis=1),
+    }
+
+
+def risks(
+    losses: np.ndarray,
+    certainty: np.ndarray,
+    coverages: Sequence[float] = COVERAGES,
+    weights: np.ndarray | None = None,
+    labels: np.ndarray | None = None,
+) -> np.ndarray:
+    """The risk at each of `coverages`, float64 [K], or [R, K] with weights.
+
+    The surest images are accepted until they are at least the share that is asked for; images of equal certainty are
+    accepted together. The risk is the mean loss of the accepted.
+
+    Args:
+        losses: of every image, float [N]: 1 for a wrong answer and 0 for a right one, or any other.
+        certainty: float [N], the greater the surer.
+        coverages: above 0 and up to 1.
+        weights: how often each image counts, [R, N]; None: once.
+        labels: the class of every image, int [N], to count all classes alike; None: all images alike.
+
+    Raises:
+        ValueError: the shapes disagree, there are no images, or a coverage is out of range.
+    """
+    coverages = _checked(coverages)
+    order, last = _order(losses, certainty, weights)
+    parts = []
+    for counted in _in_order(order, weights, labels):
+        mass, lost = np.cumsum(counted, axis=1), np.cumsum(counted * losses[order], axis=1)
+        place = _places(mass, last, coverages)
+        accepted, loss = (np.take_along_axis(total, place, axis=1) for total in (mass, lost))
+        parts.append(operating_points.ratio(loss, accepted))
+    found = np.concatenate(parts)
+    return found[0] if weights is None else found
+
+
+def area(losses: np.ndarray, certainty: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """The area under the curve of risk over coverage (AURC), float64 [], or [R] with weights.
+
+    The mean over images of the risk when the image is the last that is accepted; images of equal certainty are
+    accepted together. A certainty that knows nothing gives the risk at full coverage. The arguments are those of
+    `risks`.
+    """
+    order, last = _order(losses, certainty, weights)
+    parts = []
+    for counted in _in_order(order, weights):
+        mass, lost = np.cumsum(counted, axis=1), np.cumsum(counted * losses[order], axis=1)
+        at_image = operating_points.ratio(np.take(lost, last, axis=1), np.take(mass, last, axis=1))
+        parts.append(np.einsum("rn,rn->r", counted, np.nan_to_num(at_image)) / mass[:, -1])
+    found = np.concatenate(parts)
+    return found[0] if weights is None else found
+
+
+def answered(
+    labels: np.ndarray, losses: np.ndarray, certainty: np.ndarray, coverages: Sequence[float], weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What becomes of each class when the surest images of all classes are accepted, as in `risks`.
+
+    Args:
+        labels: int [N], positions in CLASSES.
+        losses: 1 for a wrong answer and 0 for a right one, float [N].
+        certainty: float [N], the greater the surer.
+        coverages: above 0 and up to 1.
+        weights: how often each image counts, [R, N].
+
+    Returns:
+        The share of each class that is answered for, and the recall of the class among these, float64 [R, K, 7] each;
+        NaN where there is no image to speak of.
+    """
+    coverages = _checked(coverages)
+    order, last = _order(losses, certainty, weights)
+    truth = np.eye(len(CLASSES))[labels[order]]
+    both = np.concatenate([truth, truth * (1 - losses[order])[:, None]], axis=1)
+    shares, recalls = [], []
+    for counted in _in_order(order, weights):
+        place = _places(np.cumsum(counted, axis=1), last, coverages)
+        accepted = [(counted * (np.arange(len(order)) <= end[:, None])) @ both for end in place.T]
+        images, right = np.split(np.stack(accepted, axis=1), 2, axis=2)
+        shares.append(operating_points.ratio(images, (counted @ truth)[:, None]))
+        recalls.append(operating_points.ratio(right, images))
+    return np.concatenate(shares), np.concatenate(recalls)
+
+
+def least_area(risk: np.ndarray) -> np.ndarray:
+    """The area of the best certainty there is, which puts all wrong answers last: risk + (1 - risk) log(1 - risk).
+
+    What an area is above it is its excess, and depends less on how good the classifier is (Geifman, Uziel & El-Yaniv,
+    "Bias-reduced uncertainty estimation for deep neural classifiers", ICLR 2019).
+
+    Args:
+        risk: the rate of error at full coverage, float [...] in [0, 1].
+    """
+    risk = np.asarray(risk, dtype=np.float64)
+    right = 1 - risk
+    return risk + right * np.log(np.where(right > 0, right, 1))
+
+
+def tables(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    scores: dict[str, np.ndarray],
+    weights: np.ndarray,
+    confidence: float,
+    coverages: Sequence[float] = COVERAGES,
+    class_coverages: Sequence[float] = CLASS_COVERAGES,
+) -> dict[str, pd.DataFrame]:
+    """Everything that is tabulated of a selective classifier.
+
+    - coverage_curves: by score and coverage, the risk (the rate of error) and the balanced risk (the same if all
+      classes were equally common, which changes what is accepted as well as what is wrong), and the gain of both,
+      which is how far they lie below those at full coverage; with intervals, which are of paired differences for
+      the gains.
+    - coverage_areas: by score, the area under the curve of the risk, its excess over the least one, and its
+      difference from that of REFERENCE, with intervals.
+    - coverage_classes: by score, coverage and class: how many images are answered for, which share of the class
+      they are, and its recall there, with intervals. Certainty is not evenly spread: common classes are answered
+      for first.
+
+    Args:
+        labels: int [N], positions in CLASSES.
+        probabilities: what is predicted from, float [N, 7].
+        scores: certainties by name, float [N] each, REFERENCE among them.
+        weights: how often each image counts in each resample of the lesions, whole numbers [R, N].
+        confidence: of the intervals, percentile ones.
+        coverages: of the curves.
+        class_coverages: of the classes.
+    """
+    losses = (probabilities.argmax(axis=1) != labels).astype(np.float64)
+    weights = operating_points.with_sample(weights)
+    areas = {name: area(losses, certainty, weights) for name, certainty in scores.items()}
+    least = least_area(weights @ losses / weights.sum(axis=1))
+    rows: dict[str, list] = {"coverage_curves": [], "coverage_areas": [], "coverage_classes": []}
+    for name, certainty in scores.items():
+        rows["coverage_curves"] += [
+            {"score": name} | row for row in _curve(labels, losses, certainty, coverages, weights, confidence)
+        ]
+        compared = {"area": areas[name], "excess": areas[name] - least, "difference": areas[name] - areas[REFERENCE]}
+        rows["coverage_areas"].append({"score": name} | _estimates(compared, confidence))
+        shares, recalls = answered(labels, losses, certainty, class_coverages, weights)
+        for place, coverage in enumerate(class_coverages):
+            images = _accepted(certainty, coverage)
+            for k, dx in enumerate(CLASSES):
+                own = {"answered": shares[:, place, k], "recall": recalls[:, place, k]}
+                head = {"score": name, "coverage": coverage, "dx": dx, "images": int((images & (labels == k)).sum())}
+                rows["coverage_classes"].append(head | _estimates(own, confidence))
+    return {name: pd.DataFrame(own) for name, own in rows.items()}
+
+
+def _curve(
+    labels: np.ndarray,
+    losses: np.ndarray,
+    certainty: np.ndarray,
+    coverages: Sequence[float],
+    weights: np.ndarray,
+    confidence: float,
+) -> list[dict[str, float]]:
+    """The rows of `tables()["coverage_curves"]` for one score; `weights` [R + 1, N], the first row the sample's."""
+    draws = {
+        metric: risks(losses, certainty, (*coverages, 1.0), weights, own)
+        for metric, own in (("risk", None), ("balanced_risk", labels))
+    }
+    draws |= {metric.replace("risk", "gain"): values[:, -1:] - values for metric, values in draws.items()}
+    return [
+        {"coverage": coverage} | _estimates({metric: values[:, place] for metric, values in draws.items()}, confidence)
+        for place, coverage in enumerate(coverages)
+    ]
+
+
+def _estimates(values: dict[str, np.ndarray], confidence: float) -> dict[str, float]:
+    """The estimate, first of [R + 1], and the interval of every metric of `values`."""
+    row: dict[str, float] = {}
+    for metric, own in values.items():
+        row |= operating_points.estimated(metric, own, confidence)
+    return row
+
+
+def _entropy(probabilities: np.ndarray) -> np.ndarray:
+    """The entropy over the last axis, in nats."""
+    return -(probabilities * np.log(np.where(probabilities > 0, probabilities, 1))).sum(axis=-1)
+
+
+def _accepted(certainty: np.ndarray, coverage: float) -> np.ndarray:
+    """Which images are accepted at `coverage`, bool [N], as in `risks`."""
+    wanted = int(np.ceil(coverage * len(certainty) * (1 - bootstrap.ROUNDING)))
+    return certainty >= np.sort(certainty)[::-1][wanted - 1]
+
+
+def _checked(coverages: Sequence[float]) -> np.ndarray:
+    """`coverages`, float64 [K], if they are in range."""
+    coverages = np.asarray(coverages, dtype=np.float64)
+    if not ((coverages > 0) & (coverages <= 1)).all():
+        raise ValueError(f"coverages must lie above 0 and up to 1, not {coverages.min():g} to {coverages.max():g}")
+    return coverages
+
+
+def _order(losses: np.ndarray, certainty: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """The images from the surest on, int [N], and for each place in that order the last one of equal certainty."""
+    losses, certainty = np.asarray(losses), np.asarray(certainty, dtype=np.float64)
+    shape = (1, len(losses)) if weights is None else np.shape(weights)
+    if losses.ndim != 1 or len(losses) == 0 or certainty.shape != losses.shape or shape[1:] != losses.shape:
+        raise ValueError(
+            f"losses {losses.shape}, certainty {certainty.shape} and weights {shape} must be "
+            "[N], [N] and [R, N] with N > 0"
+        )
+    order = np.argsort(-certainty, kind="stable")
+    sorted_certainty = -certainty[order]
+    return order, np.searchsorted(sorted_certainty, sorted_certainty, side="right") - 1
+
+
+def _in_order(order: np.ndarray, weights: np.ndarray | None, labels: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """The weights in that order, float64 [r, N], some resamples at a time; as shares of their class if `labels`."""
+    weights = np.ones((1, len(order))) if weights is None else weights
+    rows = max(1, bootstrap.CHUNK_NUMBERS // len(order))
+    for start in range(0, len(weights), rows):
+        counted = np.take(weights[start : start + rows], order, axis=1).astype(np.float64)
+        if labels is not None:
+            totals = counted @ np.eye(len(CLASSES))[labels[order]]
+            counted /= np.where(totals > 0, totals, 1)[:, labels[order]]
+        yield counted
+
+
+def _places(mass: np.ndarray, last: np.ndarray, coverages: np.ndarray) -> np.ndarray:
+    """The place of the last image accepted at each of `coverages`, int [r, K], from cumulative weights [r, N]."""
+    # Rounding must not ask for one image more than there are.
+    wanted = coverages * mass[:, -1:] * (1 - bootstrap.ROUNDING)
+    places = np.stack([np.searchsorted(own, limits) for own, limits in zip(mass, wanted, strict=True)])
+    return last[np.minimum(places, mass.shape[1] - 1)]
+
+
+# --- in words ---------------------------------------------------------------------------------------------------
+
+
+def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
+    """What `tables` shows, as Markdown paragraphs; right whatever the numbers are."""
+    parts = [
+        _gain_in_words(results["coverage_curves"]),
+        _areas_in_words(results["coverage_areas"]),
+        _classes_in_words(results["coverage_classes"]),
+    ]
+    parts.append(f"“Measurably” means that the {100 * confidence:g} % interval excludes equality.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _gain_in_words(curves: pd.DataFrame) -> str:
+    """What answering for NAMED_COVERAGE of the images buys, by REFERENCE."""
+    row = curves.query("score == @REFERENCE and coverage == @NAMED_COVERAGE").iloc[0]
+    before, balanced_before = row["risk"] + row["gain"], row["balanced_risk"] + row["balanced_gain"]
+    return (
+        f"**Answering for {100 * NAMED_COVERAGE:g} % of the images**, those of the greatest {SCORE_NAMES[REFERENCE]}: "
+        f"the rate of error is {operating_points.in_percent(row, 'risk')}, that over all images {100 * before:.1f} %; "
+        "it "
+        f"{_change(row, 'gain')}. If all classes were equally common, it would be "
+        f"{operating_points.in_percent(row, 'balanced_risk')} instead of {100 * balanced_before:.1f} %; it "
+        f"{_change(row, 'balanced_gain')}."
+    )
+
+
+def _change(row: pd.Series, metric: str) -> str:
+    """What becomes of a rate of error that is lower by a gain."""
+    gain, low, high = (100 * row[name] for name in (metric, f"{metric}_low", f"{metric}_high"))
+    if low > 0:
+        return f"falls by {gain:.1f} points ({low:.1f} to {high:.1f})"
+    if high < 0:
+        return f"rises by {-gain:.1f} points ({-high:.1f} to {-low:.1f})"
+    return f"does not change measurably ({-gain:+.1f} points, {-high:+.1f} to {-low:+.1f})"
+
+
+def _areas_in_words(areas: pd.DataFrame) -> str:
+    """Which certainty is the best, and which can be told from REFERENCE."""
+    ranked = areas.sort_values("area", kind="stable").set_index("score")
+    best = ranked.iloc[0]
+    text = (
+        f"The area under the curve of risk over coverage, of which less is better, is {_area(best, 'area')} by the "
+        f"**{SCORE_NAMES[best.name]}**; one that put all wrong answers last would have "
+        f"{best['area'] - best['excess']:.4f}."
+    )
+    others = ranked.drop(index=REFERENCE)
+    less, more = others["difference_high"] < 0, others["difference_low"] > 0
+    for verb, found in (
+        ("measurably less", others[less]),
+        ("measurably more", others[more]),
+        ("no measurable difference", others[~less & ~more]),
+    ):
+        listed = ", ".join(f"{SCORE_NAMES[row.name]} {_area(row, 'difference', '+')}" for _, row in found.iterrows())
+        text += f" Against the {SCORE_NAMES[REFERENCE]}, {verb}: {listed}." if listed else ""
+    return text
+
+
+def _area(row: pd.Series, metric: str, sign: str = "") -> str:
+    """An area, or a difference of two, with its interval."""
+    value, low, high = (f"{row[name]:{sign}.4f}" for name in (metric, f"{metric}_low", f"{metric}_high"))
+    return f"{value} ({low} to {high})" if sign else f"{value} ({low}–{high})"
+
+
+def _classes_in_words(classes: pd.DataFrame) -> str:
+    """Which classes are left out more than others at NAMED_COVERAGE, by REFERENCE, and what is right of the rest."""
+    own = classes.query("score == @REFERENCE and coverage == @NAMED_COVERAGE").dropna(subset="answered")
+    own = own.sort_values("answered", kind="stable")
+    sides = {"less": own["answered_high"] < NAMED_COVERAGE, "more": own["answered_low"] > NAMED_COVERAGE}
+    listed = {
+        side: ", ".join(
+            f"`{row['dx']}` {operating_points.in_percent(row, 'answered')}" for _, row in own[chosen].iterrows()
+        )
+        for side, chosen in sides.items()
+    }
+    found = [f"for measurably {side} of {names}" for side, names in listed.items() if names]
+    text = f"**Which classes are left out.** Asked for {100 * NAMED_COVERAGE:g} % of the images, it answers "
+    text += f"{', '.join(found)}." if found else "for measurably more or less of no class."
+    recalled = own.dropna(subset="recall").sort_values("recall", kind="stable")
+    if len(recalled):
+        worst = recalled.iloc[0]
+        text += (
+            f" Among the images answered for, the class recalled least is `{worst['dx']}`, with "
+            f"{operating_points.in_percent(worst, 'recall')}"
+        )
+        before = classes.query("score == @REFERENCE and coverage == 1 and dx == @worst['dx']")
+        text += (
+            f" against {operating_points.in_percent(before.iloc[0], 'recall')} of all its images."
+            if len(before)
+            else "."
+        )
+    return text

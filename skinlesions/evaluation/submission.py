@@ -1,0 +1,197 @@
+"""`python -m evaluation.submission PREDICTIONS GROUND_TRUTH`: the scores of predictions on images with known diagnoses.
+
+Both files are CSV as skinlesions.data.isic_csv describes it. The scores and their intervals are those of the report, so
+that a method from anywhere can be set beside its models. Needs neither images nor weights, a GPU or Keras.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from skinlesions.core import files, paths
+from skinlesions.core.classes import CLASSES
+from skinlesions.core.errors import run_main
+from skinlesions.data import isic_csv
+from skinlesions.evaluation import influence
+from skinlesions.evaluation.bootstrap import METHODS, bootstrap, interval, lesion_resamples
+from skinlesions.evaluation.metrics import CLASS_METRIC_NAMES, METRIC_NAMES, OVERALL_METRICS, summary
+
+# Where the command line says nothing else.
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+SEED = 0
+METHOD = "percentile"
+
+METHOD_NAMES = {"percentile": "percentile", "bca": "bias-corrected and accelerated (bca)"}
+
+# (metric, class or "") of every score, the overall ones first.
+SCORES = (
+    *((metric, "") for metric in (*OVERALL_METRICS, "macro_average_precision")),
+    *((metric, dx) for metric in CLASS_METRIC_NAMES for dx in CLASSES),
+)
+
+
+def score(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+    method: str = METHOD,
+) -> pd.DataFrame:
+    """Every score of skinlesions.evaluation.metrics.ALL_METRICS with its interval, from resampled groups.
+
+    What is undefined on these images is left out: every score of a class that has no image, the precision of one that
+    is never predicted, the area under the curve where there is one class only.
+
+    Args:
+        labels: the true class of every image, int [N], positions in CLASSES.
+        probabilities: float [N, 7].
+        groups: the lesion of every image, [N], of any sortable type.
+        confidence: of every interval, such as 0.95.
+        resamples: how many bootstrap resamples of the lesions.
+        seed: of the resampling.
+        method: of the intervals, one of intervals.METHODS.
+
+    Returns:
+        metric, class ("" if it is over all classes), estimate, low, high; in the order of SCORES. The interval is NaN
+        where no resample has a value.
+
+    Raises:
+        ValueError: `method` is unknown.
+    """
+    estimates = summary(labels, probabilities, by_class=True)
+    weights = lesion_resamples(groups, labels, resamples, seed)
+    draws = bootstrap(labels, probabilities, weights, by_class=True)
+    jackknife = influence.jackknife(labels, probabilities, groups) if method == "bca" else {}
+    occurring = {"", *(CLASSES[k] for k in np.unique(labels))}
+    rows = [
+        (metric, dx, estimates[name], *interval(draws[name], estimates[name], jackknife.get(name), confidence, method))
+        for metric, dx in SCORES
+        if dx in occurring and not np.isnan(estimates[name := _name(metric, dx)])
+    ]
+    return pd.DataFrame(rows, columns=["metric", "class", "estimate", "low", "high"])
+
+
+def report(
+    predictions: Path, ground_truth: Path, *, confidence: float, resamples: int, seed: int, method: str = METHOD
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The scores of one file of predictions, as `score` returns them, and what else is to be known about them.
+
+    Raises:
+        UserError: a file breaks its format, or the two do not have the same images.
+    """
+    matched = isic_csv.match(
+        isic_csv.read(predictions),
+        isic_csv.read_ground_truth(ground_truth),
+        paths.relative(predictions),
+        paths.relative(ground_truth),
+    )
+    labels = isic_csv.labels(matched)
+    has_lesions = bool(matched["lesion_id"].notna().all())
+    groups = matched["lesion_id" if has_lesions else "image"].to_numpy(dtype=str)
+    probabilities = isic_csv.probabilities(matched)
+    settings = {"confidence": confidence, "resamples": resamples, "seed": seed, "method": method}
+    return score(labels, probabilities, groups, **settings), {
+        "images": len(matched),
+        "images_by_class": {dx: int((labels == k).sum()) for k, dx in enumerate(CLASSES)},
+        "lesions": len(np.unique(groups)) if has_lesions else None,
+        "resampled": "lesions" if has_lesions else "images",
+        **settings,
+    }
+
+
+def as_json(scores: pd.DataFrame, about: dict[str, Any]) -> dict[str, Any]:
+    """What `report` returns as one JSON object: `scores` by metric, `scores_by_class` by metric and class."""
+    overall: dict[str, Any] = {}
+    by_class: dict[str, dict[str, Any]] = {}
+    for metric, dx, *values in scores.itertuples(index=False):
+        entry = {
+            name: None if np.isnan(value) else value
+            for name, value in zip(("estimate", "low", "high"), values, strict=True)
+        }
+        if dx:
+            by_class.setdefault(metric, {})[dx] = entry
+        else:
+            overall[metric] = entry
+    return {**about, "scores": overall, "scores_by_class": by_class}
+
+
+def as_text(scores: pd.DataFrame, about: dict[str, Any]) -> str:
+    """What `report` returns as text for a terminal: what was scored, then one aligned line per score."""
+    if about["resampled"] == "lesions":
+        counted, unit = f"{about['images']:,} images of {about['lesions']:,} lesions", "lesions"
+    else:
+        counted = f"{about['images']:,} images"
+        unit = "images: the ground truth has no lesion_id, so each image counts as a lesion of its own"
+    kind = METHOD_NAMES[about["method"]]
+    lines = [f"{counted}; {kind} intervals from {about['resamples']:,} resamples of {unit}", *_left_out(scores, about)]
+
+    names = [METRIC_NAMES[_name(metric, dx)] for metric, dx in zip(scores["metric"], scores["class"], strict=True)]
+    width = max(map(len, names))
+    lines += ["", f"{'':<{width}}  estimate  {100 * about['confidence']:g} % interval"]
+    previous = ""
+    for name, (metric, dx, estimate, low, high) in zip(names, scores.itertuples(index=False), strict=True):
+        if dx and metric != previous:
+            lines.append("")
+            previous = metric
+        interval = "none" if np.isnan(low) else f"{low:.4f} to {high:.4f}"
+        lines.append(f"{name:<{width}}  {estimate:>8.4f}  {interval}")
+    return "\n".join(lines)
+
+
+def _left_out(scores: pd.DataFrame, about: dict[str, Any]) -> list[str]:
+    """One sentence for every class without an image, and one for the other scores that are undefined."""
+    absent = [dx for dx, images in about["images_by_class"].items() if not images]
+    given = set(zip(scores["metric"], scores["class"], strict=True))
+    undefined = [METRIC_NAMES[_name(*key)] for key in SCORES if key not in given and key[1] not in absent]
+    lines = [f"no image of {dx}: its scores are left out, and means over classes run over the others" for dx in absent]
+    return lines + ([f"undefined here and left out: {', '.join(undefined)}"] if undefined else [])
+
+
+def _name(metric: str, dx: str) -> str:
+    """A score as skinlesions.evaluation.metrics calls it."""
+    return f"{metric}_{dx}" if dx else metric
+
+
+def main() -> None:
+    """Command line: print the scores, and write them if asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("predictions", type=Path, help="a submission: image,MEL,NV,BCC,AKIEC,BKL,DF,VASC")
+    parser.add_argument(
+        "ground_truth",
+        type=Path,
+        help="the same with one 1 in a row, if known with a last column lesion_id; or image_id,lesion_id,dx",
+    )
+    parser.add_argument("--out", type=Path, help="write the scores to this JSON file, too")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="bootstrap resamples (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the resamples (default: %(default)s)")
+    parser.add_argument("--confidence", type=float, default=CONFIDENCE, help="of the intervals (default: %(default)s)")
+    parser.add_argument("--method", choices=METHODS, default=METHOD, help="of the intervals (default: %(default)s)")
+    arguments = parser.parse_args()
+    if arguments.resamples < 10:
+        parser.error("--resamples must be 10 or more")
+    if arguments.seed < 0:
+        parser.error("--seed must be 0 or more")
+    if not 0 < arguments.confidence < 1:
+        parser.error("--confidence must be between 0 and 1, such as 0.95")
+    scores, about = report(
+        arguments.predictions,
+        arguments.ground_truth,
+        confidence=arguments.confidence,
+        resamples=arguments.resamples,
+        seed=arguments.seed,
+        method=arguments.method,
+    )
+    if arguments.out is not None:
+        files.write_json(arguments.out, as_json(scores, about))
+    print(as_text(scores, about))
+
+
+if __name__ == "__main__":
+    run_main(main)

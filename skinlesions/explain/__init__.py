@@ -1,0 +1,1 @@
+"""Where the networks look, and whether that means anything."""

@@ -1,0 +1,76 @@
+"""The trained models on the external test set: one file of probabilities per model."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skinlesions.core import files
+from skinlesions.core.progress import Progress
+from skinlesions.data import images, isic_csv
+from skinlesions.evaluation import ensembles
+from skinlesions.evaluation.ensembles import ENSEMBLE
+from skinlesions.evaluation.external import GROUND_TRUTH, ExternalSet
+from skinlesions.evaluation.metrics import softmax, summary
+from skinlesions.inference import predictor
+from skinlesions.models import networks
+
+# Prepared images in memory at a time.
+CHUNK = 1024
+
+
+def predict(
+    chosen: ExternalSet, models: Sequence[str], members: Sequence[str] | str, target: Path, partial: Path
+) -> pd.DataFrame:
+    """Score every image with every model and write the probabilities, calibrated and averaged over folds, to `target`.
+
+    Args:
+        models: names of trained models.
+        members: those of the ensemble, or ensembles.ALL; of two or more the mean is written too.
+        target: gets MODEL.csv, as skinlesions.data.isic_csv describes it, and the diagnoses, GROUND_TRUTH.
+        partial: for the prepared images; removed at the end.
+
+    Returns:
+        model, fold, balanced_accuracy: what the network of each fold scores on its own.
+
+    Raises:
+        UserError: the ensemble has a member that is not among `models`.
+    """
+    members = ensembles.members(members, models)
+    image_ids = chosen.table["image_id"].tolist()
+    probabilities, rows = {}, []
+    with Progress("external", len(models) * len(image_ids)) as progress:
+        for name in models:
+            own, logits = predictor.Predictor(name), []
+            for pixels in _prepared(chosen, own.description, partial):
+                logits.append(own.logits(pixels))
+                progress.advance(len(pixels))
+            by_fold = softmax(np.concatenate(logits, axis=1) / own.temperatures[:, None, None])
+            probabilities[name] = by_fold.mean(axis=0)
+            rows += [
+                (name, fold, summary(chosen.labels, values)["balanced_accuracy"]) for fold, values in enumerate(by_fold)
+            ]
+    for path in partial.glob("*.npy"):
+        path.unlink()
+    if len(members) > 1:
+        probabilities[ENSEMBLE] = predictor.ensemble([probabilities[name] for name in members])
+    for name, values in probabilities.items():
+        isic_csv.write(target / f"{name}.csv", image_ids, values)
+    files.write_csv(target / GROUND_TRUTH, chosen.table)
+    return pd.DataFrame(rows, columns=["model", "fold", "balanced_accuracy"])
+
+
+def _prepared(chosen: ExternalSet, description: networks.Description, partial: Path) -> Iterator[np.ndarray]:
+    """The images as the model was trained on them, uint8 [n, P, P, 3], a chunk at a time.
+
+    Args:
+        description: of the model.
+        partial: where they are kept for the next model that takes the same.
+    """
+    path = partial / f"{description.fit}_{description.prepared_size}.npy"
+    if not path.exists():
+        sources = [chosen.folder / "images" / f"{image_id}.jpg" for image_id in chosen.table["image_id"]]
+        images.prepare(sources, path, description.prepared_size, description.fit)
+    for start in range(0, len(chosen.table), CHUNK):
+        yield files.read_rows(path, start, start + CHUNK)

@@ -1,0 +1,170 @@
+"""The weights of the backbones: from Keras' own ImageNet files, from a local file, or none.
+
+Whatever the source, the result is one `.weights.h5` file that loads into the plain architecture.
+"""
+
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from skinlesions.core import files, paths
+from skinlesions.core.config import Backbone
+from skinlesions.core.errors import UserError
+from skinlesions.models import backbones
+
+FOLDER_VARIABLE = "SKINLESIONS_WEIGHTS_DIR"
+RANDOM_SEED = 0
+CALIBRATION_IMAGES = 16
+
+
+def local_file(name: str, settings: Backbone) -> Path:
+    """The weights file that `settings` names, in the folder that the environment names, with its hash checked.
+
+    Raises:
+        UserError: the folder is not named, the file is absent, or its SHA-256 is not the expected one.
+    """
+    key = f"backbones.{name}.weights"
+    remedy = f"or set {key} to imagenet for Keras' own download (`make report PRESET=imagenet` does so for all)"
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        raise UserError(
+            f"{key} is the file {settings.weights!r}, but {FOLDER_VARIABLE} is not set; "
+            f"point it to the folder that holds the file, {remedy}"
+        )
+    path = Path(folder) / settings.weights
+    if not path.is_file():
+        raise UserError(f"{key}: there is no file {path}; put it there, {remedy}")
+    found = files.sha256(path)
+    if settings.sha256 is not None and found != settings.sha256:
+        raise UserError(
+            f"{key}: {path} has SHA-256 {found}, expected {settings.sha256}; "
+            f"fetch the file again, set backbones.{name}.sha256 to null to accept any, {remedy}"
+        )
+    return path
+
+
+def fold_rescaling(network: keras.Model) -> None:
+    """Give an official EfficientNet the same function as the plain architecture with the same weights file.
+
+    With `weights="imagenet"` Keras adds a rescaling layer by 1/sqrt(s) after the normalisation (x - mean)/sqrt(v);
+    without, it does not. Multiplying v by s does the same, so one architecture serves every source of weights.
+    """
+    pairs = [
+        (layer, following)
+        for layer, following in pairwise(network.layers)
+        if isinstance(layer, keras.layers.Normalization) and isinstance(following, keras.layers.Rescaling)
+    ]
+    if not pairs:
+        return
+    ((normalization, following),) = pairs
+    mean, variance, *rest = normalization.get_weights()
+    factor = np.asarray(following.scale, "float64").reshape(variance.shape)
+    normalization.set_weights([mean, (variance / factor**2).astype(variance.dtype), *rest])
+    normalization.finalize_state()
+
+
+def calibrate(network: keras.Model, architecture: str) -> None:
+    """Give a network of random weights the statistics of batch normalisation that its activations have.
+
+    Without them normalisation does nothing, and the activations fade from layer to layer until float16 cannot hold
+    them. The images are squares of random colours: like photographs, they have areas and edges.
+
+    Args:
+        network: a trunk of `architecture`; changed in place.
+    """
+    size = network.input_shape[1]
+    random = np.random.default_rng(RANDOM_SEED)
+    coarse = random.integers(0, 256, (CALIBRATION_IMAGES, 4, 4, 3), "uint8")
+    squares = coarse.repeat(-(-size // 4), axis=1).repeat(-(-size // 4), axis=2)[:, :size, :size]
+    preprocess = backbones.Preprocess(**backbones.architecture(architecture).preprocessing)
+    layers = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # the statistics of this one batch replace the initial ones
+    network(preprocess(squares), training=True)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def plain(settings: Backbone, weights: str | None = None) -> keras.Model:
+    """The trunk that `settings` describe, with random weights or, if `weights` is `imagenet`, Keras' own.
+
+    Raises:
+        UserError: the architecture or the layer `cut_at` is unknown.
+    """
+    return backbones.trunk(settings.architecture, settings.image_size, settings.cut_at, weights)
+
+
+def load(name: str, settings: Backbone) -> tuple[keras.Model, dict[str, str | None]]:
+    """The trunk of the backbone `name` with its weights, and where they came from.
+
+    Raises:
+        UserError: a local file is absent, has the wrong hash or does not fit; or Keras' download failed.
+    """
+    provenance = {
+        "backbone": name,
+        "architecture": settings.architecture,
+        "initialisation": "random" if settings.weights == "none" else "ImageNet",
+        "cut_at": settings.cut_at,
+        "crop": settings.crop,
+        "image_size": settings.image_size,
+        "pooling": settings.pooling,
+        "file": None,
+        "sha256": None,
+        "keras": keras.__version__,
+    }
+    if settings.weights == "none":
+        keras.utils.set_random_seed(RANDOM_SEED)
+        network = plain(settings)
+        calibrate(network, settings.architecture)
+        return network, provenance | {"source": "random initialisation"}
+    if settings.weights == "imagenet":
+        try:
+            official = plain(settings, weights="imagenet")
+        except UserError:
+            raise
+        except Exception as error:  # keras raises bare Exceptions when a download fails
+            raise UserError(
+                f"Keras could not download the ImageNet weights of {settings.architecture} ({error}); "
+                f"connect to the network, or set backbones.{name}.weights to a file in the folder {FOLDER_VARIABLE}"
+            ) from None
+        fold_rescaling(official)
+        network = plain(settings)
+        network.set_weights(official.get_weights())
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # it keeps a copy of mean and variance, which set_weights does not touch
+        return network, provenance | {"source": "Keras' ImageNet weights, checked against Keras' hash"}
+    path = local_file(name, settings)
+    network = plain(settings)
+    try:
+        network.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        raise UserError(
+            f"{path} does not fit {settings.architecture} cut at {settings.cut_at or 'its end'}: {error}; "
+            f"check backbones.{name}.architecture and .cut_at"
+        ) from None
+    return network, provenance | {
+        "source": settings.origin or "a local file",
+        "file": path.name,
+        "sha256": files.sha256(path),
+    }
+
+
+def stored(name: str) -> Path:
+    """Where the stage `weights` puts the weights of the backbone `name`."""
+    return paths.WEIGHTS / f"{name}.weights.h5"
+
+
+def save(name: str, network: keras.Model, provenance: dict[str, str | None]) -> None:
+    """Write the weights of `network` and their provenance under data/weights/."""
+    target = stored(name)
+    with files.replacing(target) as temporary:
+        # Keras insists on the ending, which the temporary name lacks.
+        ending = temporary.with_name(f"{temporary.name}.weights.h5")
+        network.save_weights(ending)
+        ending.replace(temporary)
+    files.write_json(paths.WEIGHTS / f"{name}.json", provenance | {"stored_sha256": files.sha256(target)})

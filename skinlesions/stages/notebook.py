@@ -1,0 +1,366 @@
+"""Runs one notebook of the pipeline: `python -m skinlesions.stages.notebook SOURCE TARGET [-p NAME VALUE ...]`.
+
+The parameters are those that DVC tracks for the running stage, so that DVC reruns the stage when one of them
+changes and the notebook can read no other. The executed copy is brought into a form that is the same, byte for
+byte, whenever the results are the same.
+"""
+
+import argparse
+import ast
+import os
+import pprint
+import signal
+import sys
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+from nbformat import NotebookNode
+
+from skinlesions.core import config, files, notebooks, paths
+from skinlesions.core.errors import UserError, run_main
+
+PARAMETERS_TAG = "parameters"
+INJECTED_TAG = "injected-parameters"
+_CODE_SUFFIXES = (".py", ".ipynb")
+
+
+# --- what a stage takes -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What one run depends on: the files it reads and the keys of params.yaml that are tracked for it."""
+
+    files: list[Path] = field(default_factory=list)
+    tracked: list[str] = field(default_factory=list)
+
+
+def stage_inputs(stage: str) -> Inputs:
+    """What dvc.yaml declares for `stage`, templates and matrices resolved.
+
+    `dvc.api.params_show` gives the values without saying which of their keys is tracked (`models`, or
+    `models.resnet50`), and not the files; hence the stage itself.
+    """
+    from dvc.dependency import ParamsDependency
+    from dvc.repo import Repo
+
+    with Repo(str(paths.ROOT)) as repo:
+        dependencies = repo.stage.get_target(stage).deps
+        tracked = [dependency for dependency in dependencies if isinstance(dependency, ParamsDependency)]
+        for dependency in tracked:
+            if Path(dependency.fs_path) != paths.PARAMS:
+                raise UserError(f"stage {stage}: parameters belong in params.yaml, not {dependency.fs_path}")
+        return Inputs(
+            files=[Path(dependency.fs_path) for dependency in dependencies if dependency not in tracked],
+            tracked=[key for dependency in tracked for key in dependency.params],
+        )
+
+
+def _looked_up(values: object, key: str) -> object:
+    """The value under the dotted `key` of params.yaml."""
+    for part in key.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            raise UserError(f"params.yaml has no {key!r}, which the stage asks for")
+        values = values[part]
+    return values
+
+
+def _block(values: object, key: str) -> Mapping[str, Any]:
+    """The block under the dotted `key` of params.yaml."""
+    block = _looked_up(values, key)
+    if not isinstance(block, Mapping):
+        raise UserError(f"{key!r} is not a block of params.yaml, so it has no names")
+    return block
+
+
+def flattened(values: Mapping[str, Any], tracked: Iterable[str]) -> dict[str, Any]:
+    """The `tracked` keys of params.yaml as one namespace of notebook variables.
+
+    A block gives one variable per key; a single value is named by the last part of its key. `train` and
+    `models.resnet50` become seed, patience, ..., input, hidden_units, ...
+
+    Raises:
+        UserError: a key is absent, or two give a variable of the same name.
+    """
+    variables: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for key in tracked:
+        value = _looked_up(values, key)
+        block = value if isinstance(value, Mapping) else {key.rpartition(".")[2]: value}
+        for name, item in block.items():
+            if name in variables:
+                raise UserError(f"{origins[name]} and {key} in params.yaml both give the notebook a variable {name!r}")
+            variables[name], origins[name] = item, key
+    return variables
+
+
+def fingerprint(inputs: Iterable[Path]) -> dict[str, str]:
+    """What tells whether any of `inputs` (files, or folders with all that is in them) changed.
+
+    Code by its content, so that opening or touching a file changes nothing; data, which may be gigabytes, by size
+    and time of modification.
+    """
+
+    def mark(path: Path) -> str:
+        if path.suffix in _CODE_SUFFIXES:
+            return files.sha256(path)
+        status = path.stat()
+        return f"{status.st_size} bytes, modified {status.st_mtime_ns}"
+
+    found: dict[str, str] = {}
+    for path in inputs:
+        if not path.exists():
+            raise UserError(f"{paths.relative(path)} does not exist; `dvc repro` makes what the stage needs")
+        members = (member for member in path.rglob("*") if member.is_file()) if path.is_dir() else [path]
+        found |= {paths.relative(member): mark(member) for member in members if "__pycache__" not in member.parts}
+    return found
+
+
+def _refuse_moved(before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    """Raise a UserError if an input changed while the notebook ran.
+
+    DVC hashes the inputs after the command, so it would record the new ones as what gave the old results
+    (treeverse/dvc issue 11058).
+    """
+    moved = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    if moved:
+        raise UserError(
+            f"{', '.join(moved[:5])}{' ...' if len(moved) > 5 else ''} changed while the notebook ran, so its results "
+            "belong to neither version; run it again"
+        )
+
+
+# --- the notebook and its parameters ----------------------------------------------------------------------------
+
+
+def _parameters_position(notebook: NotebookNode) -> int | None:
+    """Where the cell tagged `parameters` is."""
+    tagged = (PARAMETERS_TAG in cell.metadata.get("tags", []) for cell in notebook.cells)
+    return next((position for position, found in enumerate(tagged) if found), None)
+
+
+def declared(notebook: NotebookNode) -> dict[str, Any]:
+    """The variables of the notebook's `parameters` cell with their defaults; none if there is no such cell.
+
+    Raises:
+        UserError: the cell holds something other than assignments of literal values to names.
+    """
+    position = _parameters_position(notebook)
+    if position is None:
+        return {}
+    defaults: dict[str, Any] = {}
+    for statement in ast.parse(notebook.cells[position].source).body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                try:
+                    defaults[name] = ast.literal_eval(value)
+                    continue
+                except ValueError:
+                    pass
+        raise UserError(f"the parameters cell may only assign literal values to names, not: {ast.unparse(statement)}")
+    return defaults
+
+
+def check_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], source: str, *, complete: bool) -> None:
+    """Refuse variables that the notebook `source` does not declare and, if `complete`, any that it is not given.
+
+    Raises:
+        UserError: naming the variables.
+    """
+    if unknown := sorted(given.keys() - defaults.keys()):
+        raise UserError(
+            f"{source} declares no {', '.join(unknown)}; its parameters cell has: {', '.join(sorted(defaults))}"
+        )
+    if complete and (missing := sorted(defaults.keys() - given.keys())):
+        raise UserError(
+            f"{source} declares {', '.join(missing)}, which the stage does not give it, so that a default would decide "
+            "unseen; track the key under `params` of the stage in dvc.yaml, or pass it with -p"
+        )
+
+
+def _literal(value: object) -> str:
+    """`value` as Python code, long lists on several lines."""
+    return pprint.pformat(value, width=110, compact=True, sort_dicts=False)
+
+
+def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:
+    """Add the cell that assigns `parameters`, after the cell with the defaults, and record them in the metadata."""
+    if not parameters:
+        return
+    lines = ["# The parameters of this run", *(f"{name} = {_literal(value)}" for name, value in parameters.items())]
+    cell = nbformat.v4.new_code_cell("\n".join(lines), id=INJECTED_TAG, metadata={"tags": [INJECTED_TAG]})
+    position = _parameters_position(notebook)
+    notebook.cells.insert(0 if position is None else position + 1, cell)
+    notebook.metadata["papermill"] = {"parameters": dict(parameters)}
+
+
+# --- the run ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """Give the kernel settings of its own: nothing of the user's profile, nothing that differs between runs."""
+    with tempfile.TemporaryDirectory(prefix="skinlesions-") as folder:
+        changes = {
+            "IPYTHONDIR": f"{folder}/ipython",
+            "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
+            "PYTHONHASHSEED": "0",
+            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+        }
+        before = {name: os.environ.get(name) for name in changes}
+        os.environ.update(changes)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
+def _announce_section(cell: NotebookNode, **_: object) -> None:
+    """Say on the terminal which section of the notebook is reached."""
+    if cell.cell_type == "markdown" and cell.source.startswith("#"):
+        print(f"  {cell.source.splitlines()[0].lstrip('# ')}", file=sys.stderr, flush=True)
+
+
+def execute(notebook: NotebookNode, source: str, log: Path) -> NotebookNode:
+    """`notebook` executed by this very interpreter in the repository's root.
+
+    What cells write to stderr appears on the terminal as it comes. The file `log` holds the state of the run; it is
+    removed at the end, unless a cell failed.
+
+    Raises:
+        UserError: a cell failed or the kernel died; the message names the cell and the notebook to open.
+    """
+    import papermill
+    import zmq
+    from jupyter_client.kernelspec import KernelSpecManager
+    from jupyter_client.manager import AsyncKernelManager
+    from nbclient.exceptions import DeadKernelError
+    from traitlets import default
+
+    class ThisInterpreter(AsyncKernelManager):
+        """Starts `sys.executable`, whatever other kernel named python3 is installed on the machine."""
+
+        @default("kernel_spec_manager")
+        def _kernel_spec_manager_default(self) -> KernelSpecManager:
+            return KernelSpecManager(kernel_dirs=[])
+
+        @default("transport_encryption")
+        def _transport_encryption_default(self) -> str:
+            return "auto" if zmq.has("curve") else "disabled"
+
+    files.write_text(log, nbformat.writes(notebook))
+    try:
+        with _kernel_environment():
+            executed = papermill.execute_notebook(
+                log,
+                log,
+                kernel_name="python3",
+                cwd=paths.ROOT,
+                progress_bar=False,
+                stderr_file=sys.stderr,
+                on_cell_start=_announce_section,
+                kernel_manager_class=ThisInterpreter,
+                shutdown_kernel="immediate",
+                record_timing=False,
+                coalesce_streams=True,
+            )
+    except papermill.PapermillExecutionError as error:
+        cell = notebook.cells[error.cell_index].id
+        reason = error.evalue if error.ename == UserError.__name__ else f"{error.ename}: {error.evalue}".splitlines()[0]
+        raise UserError(
+            f'cell "{cell}" of {source} failed: {reason}\nOpen {paths.relative(log)}: it has the results up to that '
+            "cell and the traceback."
+        ) from None
+    except DeadKernelError:
+        raise UserError(
+            f"the kernel of {source} died; the usual cause is too little memory. {paths.relative(log)} has the results "
+            "up to then."
+        ) from None
+    log.unlink()
+    return executed
+
+
+def run(source: Path, target: Path, given: Mapping[str, Any], names: Collection[str] = ()) -> None:
+    """Execute the notebook `source` and write the result, in stable bytes, to `target`.
+
+    Under DVC the parameters are those tracked for the running stage, plus `given`, plus for each block in `names` a
+    variable with the names of that block's keys in params.yaml, in the order of that file. By hand they are `given`
+    and `names` alone, and the notebook's defaults decide the rest. A tracked block in `names` gives nothing but names.
+
+    Raises:
+        UserError: parameters do not fit, a cell failed, or an input changed meanwhile; `target` is not written then.
+    """
+    source, target = source.resolve(), target.resolve()
+    title = paths.relative(source)
+    notebook = notebooks.read(source)
+    stage = os.environ.get("DVC_STAGE")
+    inputs = stage_inputs(stage) if stage else Inputs()
+    watched = {source, *inputs.files}
+    before = fingerprint(watched)
+
+    config.load()
+    values = config.read_yaml(paths.PARAMS)
+    blocks = [key for key in inputs.tracked if key not in names]
+    parameters = flattened(values, blocks)
+    for name, value in [*given.items(), *((block, list(_block(values, block))) for block in names)]:
+        if name in parameters:
+            raise UserError(f"the variable {name!r} of {title} is given twice")
+        parameters[name] = value
+    check_parameters(parameters, declared(notebook), title, complete=stage is not None)
+    inject(notebook, parameters)
+
+    print(f"{title} -> {paths.relative(target)}", file=sys.stderr, flush=True)
+    log = paths.LOGS / (target.relative_to(paths.ROOT) if target.is_relative_to(paths.ROOT) else target.name)
+    executed = execute(notebook, title, log)
+    _refuse_moved(before, fingerprint(watched))
+    if flattened(config.read_yaml(paths.PARAMS), blocks) != flattened(values, blocks):
+        raise UserError(f"parameters of {title} changed in params.yaml while it ran; run it again")
+    notebooks.normalise(executed)
+    files.write_bytes(target, notebooks.notebook_bytes(executed))
+
+
+def _terminate(*_: object) -> None:
+    """Turn a request to end into an exception, so that the kernel is shut down on the way out."""
+    sys.exit(128 + signal.SIGTERM)
+
+
+def main() -> None:
+    """Command line of the runner."""
+    parser = argparse.ArgumentParser(prog="python -m skinlesions.stages.notebook", description=__doc__)
+    parser.add_argument("source", type=Path, help="the notebook, without outputs")
+    parser.add_argument("target", type=Path, help="where the executed copy goes")
+    parser.add_argument(
+        "-p", dest="given", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="VALUE is YAML"
+    )
+    parser.add_argument(
+        "--names", action="append", default=[], metavar="BLOCK", help="give the names of the keys of this block"
+    )
+    arguments = parser.parse_args()
+    given: dict[str, Any] = {}
+    for name, text in arguments.given:
+        if name in given:
+            raise UserError(f"-p {name} is given twice")
+        try:
+            given[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"-p {name} {text}: the value is not valid YAML") from None
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        run(arguments.source, arguments.target, given, arguments.names)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,1 @@
+"""Heads, the baseline CNN and fine-tuned networks on lesion-grouped folds."""

@@ -1,0 +1,54 @@
+"""Studies of made-up models, for tests of what is computed from a whole study."""
+
+import numpy as np
+import pandas as pd
+
+from skinlesions.data import balancing, predictions
+from skinlesions.evaluation import subgroups
+from skinlesions.evaluation.study import Study
+
+PLAN = balancing.Plan("balanced_weights", 0.6711, 0.999, 2.0, 1.0)
+
+SETTINGS = {
+    "confidence": 0.95,
+    "interval_method": "percentile",
+    "resamples": 200,
+    "test_resamples": 200,
+    "seed": 4,
+    "ensemble": "all",
+    "calibrated_by": "vector",
+}
+
+
+def metadata(image_ids: pd.Series, seed: int = 0) -> pd.DataFrame:
+    """Made-up metadata of the images, as subgroups.metadata_table gives them; some are unknown."""
+    generator = np.random.default_rng(seed)
+    count = len(image_ids)
+    return pd.DataFrame(
+        {
+            "image_id": sorted(image_ids),
+            "age": generator.choice([25.0, 40.0, 55.0, 70.0, 85.0, np.nan], size=count),
+            "sex": generator.choice(["female", "male", "unknown"], size=count, p=[0.45, 0.5, 0.05]),
+            "localization": generator.choice(["back", "face", "abdomen"], size=count),
+            "dx_type": generator.choice(["histo", "follow_up"], size=count),
+        }
+    )[list(subgroups.METADATA_COLUMNS)]
+
+
+def described(name: str, **changed: object) -> dict[str, object]:
+    """A description of a model in the keys of networks.Description that tell two models apart."""
+    known = {"name": name, "training": "frozen features", "initialisation": "ImageNet", "backbone": name}
+    known |= {"architecture": name, "image_size": 224, "crop": 224, "views": 1, "folds": 5}
+    return known | changed
+
+
+def study_of(models: dict[str, pd.DataFrame], **changed: object) -> Study:
+    """The study of the predictions `models`; `changed` replaces parts of it."""
+    images = predictions.select(next(iter(models.values())), "test")["image_id"] if models else []
+    parts = {
+        "models": models,
+        "descriptions": {name: described(name) for name in models},
+        "plan": PLAN,
+        "metadata": metadata(images),
+    }
+    return Study(**(parts | changed))

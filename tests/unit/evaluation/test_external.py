@@ -1,0 +1,160 @@
+"""The models on the external set: what is predicted, the tables that follow, and the words about them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinlesions.core import files
+from skinlesions.core.classes import CLASSES
+from skinlesions.data import isic_csv
+from skinlesions.evaluation import bootstrap, external, submission
+from skinlesions.evaluation.comparison import DESCRIBED
+from skinlesions.evaluation.ensembles import ENSEMBLE
+from tests.helpers.external_sets import DX, external_set, made_up
+
+SETTINGS = {"confidence": 0.95, "resamples": 50, "seed": 4}
+
+
+@pytest.fixture
+def chosen(tmp_path) -> external.ExternalSet:
+    """An external set of a few images."""
+    return external_set(tmp_path)
+
+
+def test_none_asked_for_is_none_found(tmp_path):
+    files.write_json(tmp_path / "source.json", {"images": 0})
+    assert external.read(tmp_path) is None
+    assert "`data.external` in params.yaml" in external.opening(None)
+
+
+def test_the_opening_counts_what_is_there(chosen):
+    text = external.opening(chosen)
+    assert "outside.zip: 8 images of 7 lesions" in text
+    assert "0 akiec, 1 bcc, 0 bkl, 1 df, 2 mel, 4 nv, 0 vasc" in text
+
+
+# --- tables -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", bootstrap.METHODS)
+def test_scores_are_those_of_the_command_and_models_keep_their_order(tmp_path, method):
+    settings = SETTINGS | {"method": method}
+    folds, out_of_fold = made_up(tmp_path, {"worse": 0.5, ENSEMBLE: 2.0, "better": 4.0})
+    tables = external.tables(tmp_path, folds, out_of_fold, **settings)
+    for model in ("worse", ENSEMBLE, "better"):
+        own = tables["scores"].query("model == @model").drop(columns=["model", *DESCRIBED]).reset_index(drop=True)
+        scores, _ = submission.report(tmp_path / f"{model}.csv", tmp_path / external.GROUND_TRUTH, **settings)
+        pd.testing.assert_frame_equal(own, scores)
+    for name in ("scores", "against", "recalls", "confusion"):
+        assert list(dict.fromkeys(tables[name]["model"])) == ["worse", ENSEMBLE, "better"], name
+
+
+def test_every_table_repeats_how_its_models_were_trained(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, "resnet50": 2.0, ENSEMBLE: 3.0})
+    before = folds.copy()
+    tables = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
+    for name, table in tables.items():
+        assert list(table.columns[:3]) == ["model", *DESCRIBED], name
+        assert (table["training"] == "training of " + table["model"]).all(), name
+        assert (table["initialisation"] == "weights of " + table["model"]).all(), name
+    pd.testing.assert_frame_equal(folds, before)
+    for shown in (external.readable(tables["against"]), external.readable_recalls(tables["recalls"])):
+        assert list(shown.index) == ["vgg16", "resnet50", ENSEMBLE]
+        assert shown.loc["resnet50", list(DESCRIBED)].tolist() == ["training of resnet50", "weights of resnet50"]
+
+
+def test_out_of_fold_and_external_stand_side_by_side(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, ENSEMBLE: 3.0})
+    row, whole = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)["against"].to_dict("records")
+    assert (row["out_of_fold"], row["single_networks"]) == (0.6, pytest.approx(0.6))
+    assert np.isnan(whole["single_networks"])
+    predicted = isic_csv.probabilities(isic_csv.read(tmp_path / "vgg16.csv")).argmax(axis=1)
+    hits = np.array(DX) == np.array(CLASSES)[predicted]
+    recalls = [hits[np.array(DX) == dx].mean() for dx in ("mel", "nv", "bcc", "df")]
+    assert row["external"] == pytest.approx(np.mean(recalls))
+    assert row["difference"] == pytest.approx(row["external"] - 0.6)
+    assert row["external_low"] < row["external"] <= row["external_high"]
+
+
+def test_the_row_order_of_the_files_does_not_matter(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 1.0})
+    before = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
+    for name in ("vgg16.csv", external.GROUND_TRUTH):
+        header, *rows = (tmp_path / name).read_text().splitlines()
+        (tmp_path / name).write_text("\n".join([header, *reversed(rows)]) + "\n")
+    for name, table in external.tables(tmp_path, folds, out_of_fold, **SETTINGS).items():
+        pd.testing.assert_frame_equal(table, before[name])
+
+
+# --- intervals --------------------------------------------------------------------------------------------------
+
+
+def test_wilson_intervals_agree_with_scipy():
+    from scipy.stats import binomtest
+
+    for hits, count in ((0, 1), (1, 1), (3, 3), (7, 20), (500, 1000)):
+        known = binomtest(hits, count).proportion_ci(0.95, method="wilson")
+        assert external.wilson(hits / count, count, 0.95) == pytest.approx((known.low, known.high))
+
+
+def test_one_lucky_image_does_not_look_certain():
+    """A bootstrap of a class with one image has no width; the interval of its recall has."""
+    labels, groups = np.array([3]), np.array(["a"])
+    draws = bootstrap.bootstrap(labels, np.eye(7)[labels], bootstrap.lesion_resamples(groups, labels, 50, 0))
+    assert bootstrap.percentile_interval(draws["recall_df"], 0.95) == (1, 1)
+    low, high = external.wilson(1.0, 1, 0.95)
+    assert low < 0.25 and high == 1
+
+
+def test_the_interval_of_a_mean_covers_as_often_as_it_says():
+    generator = np.random.default_rng(1)
+    chances, counts = np.array([0.8, 0.6, 0.7, 0.9]), np.array([3, 10, 30, 120])
+    covered = []
+    for hits in generator.binomial(counts, chances, size=(600, 4)):
+        lows, highs = zip(*(external.wilson(k / n, n, 0.95) for k, n in zip(hits, counts, strict=True)), strict=True)
+        low, high = external.mean_interval(hits / counts, np.array(lows), np.array(highs))
+        covered.append(low <= chances.mean() <= high)
+    assert 0.92 <= np.mean(covered) <= 0.99
+
+
+def test_symmetric_intervals_combine_as_standard_errors_do():
+    values, reach = np.array([0.5, 0.7]), np.array([0.03, 0.04])
+    assert external.mean_interval(values, values - reach, values + reach) == pytest.approx((0.575, 0.625))
+    low, high = external.difference_interval(0.7, (0.66, 0.74), 0.5, (0.47, 0.53))
+    assert (low, high) == pytest.approx((0.15, 0.25))
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_shown_follows_the_tables(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, "resnet50": 2.0, ENSEMBLE: 3.0}, DX + ["nv"] * 12)
+    tables = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
+    wide = external.overall(tables["scores"])
+    assert list(wide.index) == ["vgg16", "resnet50", ENSEMBLE]
+    assert {*DESCRIBED, "accuracy", "accuracy_low", "accuracy_high", "nll"} <= set(wide.columns)
+    shown = external.readable(tables["against"])
+    assert shown.loc["vgg16", "out of fold"].startswith("0.600") and shown.iloc[2, -1] == "–"
+    assert shown["difference"].str.match(r"[+-]\d\.\d{3}").all()
+    shown = external.readable_recalls(tables["recalls"])
+    assert list(shown.columns) == [*DESCRIBED, "bcc (1)", "df (1)", "mel (2)", "nv (16)"]
+    text = external.small_classes(tables["recalls"])
+    assert "No image is of akiec, bkl, vasc" in text
+    assert "`df` has 1, so that one answer moves it by 25.0 points" in text and "nv" not in text
+    assert "rank correlation" not in external.found(tables["against"], 0.95), "all are alike out of fold"
+    ranked = tables["against"].assign(out_of_fold=tables["against"]["external"] ** 2)
+    assert "rank correlation of 1.00" in external.found(ranked, 0.95)
+
+
+def test_a_difference_beyond_its_interval_is_named():
+    row = {"out_of_fold": 0.8, "out_of_fold_low": 0.79, "out_of_fold_high": 0.81}
+    row |= {"external": 0.5, "external_low": 0.4, "external_high": 0.6}
+    row |= {"difference": -0.3, "difference_low": -0.4, "difference_high": -0.2}
+    row |= {"model": "leaky", "training": "frozen features", "initialisation": "random"}
+    text = external.found(pd.DataFrame([row]), 0.95)
+    assert "excludes zero for 1: leaky (frozen features, random)." in text and "30.0 points down" in text
+    ensemble = row | {"model": ENSEMBLE, "training": "mean of 8 models", "initialisation": "–"}
+    text = external.found(pd.DataFrame([ensemble]), 0.95)
+    assert text.startswith("Of those scored here, the leader out of fold, ensemble (mean of 8 models), has")
+    unknown = external.found(pd.DataFrame([row | dict.fromkeys(DESCRIBED, "–")]), 0.95)
+    assert unknown.startswith("Of those scored here, the leader out of fold, leaky, has")

@@ -1,0 +1,115 @@
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinlesions.core import files
+from skinlesions.core.errors import UserError
+from skinlesions.data import balancing, predictions
+from skinlesions.evaluation import calibration, operating_points, study
+from tests.helpers.studies import PLAN, SETTINGS, described, study_of
+from tests.helpers.synthetic import synthetic_index, synthetic_predictions
+
+FEW = SETTINGS | {"resamples": 50, "test_resamples": 50}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, pd.DataFrame]:
+    index = synthetic_index()
+    skills = {"resnet50": 1.8, "vgg16": 1.0}
+    return {name: synthetic_predictions(index, skill, seed=len(name)) for name, skill in skills.items()}
+
+
+@pytest.fixture(scope="module")
+def tables(models) -> dict[str, pd.DataFrame]:
+    return study.tables(study_of(models), **FEW)
+
+
+def as_run(models: dict[str, pd.DataFrame], data) -> study.Study:
+    """The study of `models`, written the way the stages before the comparison leave it."""
+    made = study_of(models)
+    for name, table in models.items():
+        predictions.write(data / "train" / name / "predictions.csv", table)
+        files.write_json(data / "train" / name / "model.json", made.descriptions[name])
+    balancing.write(data / "balance" / "plan.json", made.plan)
+    files.write_csv(data / "prepared" / "index.csv", made.metadata.assign(lesion_id="", dx=""))
+    return made
+
+
+def test_a_run_is_read_as_it_was_written(models, tmp_path):
+    made = as_run(models, tmp_path)
+    read = study.of_run(tmp_path, models)
+    for name in models:
+        pd.testing.assert_frame_equal(read.models[name], made.models[name])
+    pd.testing.assert_frame_equal(read.metadata, made.metadata)
+    assert (read.descriptions, read.plan) == (made.descriptions, made.plan)
+
+
+@pytest.mark.parametrize("absent", ["balance/plan.json", "prepared/index.csv", "train/vgg16/model.json"])
+def test_what_a_run_lacks_is_named(models, tmp_path, absent):
+    as_run(models, tmp_path)
+    (tmp_path / absent).unlink()
+    with pytest.raises(UserError, match=f"{absent} cannot be read.*dvc repro"):
+        study.of_run(tmp_path, models)
+
+
+def test_the_best_single_model_and_the_ensemble_lead(tables):
+    assert study.leading(tables["comparison"]) == ["resnet50", "ensemble"]
+    alone = tables["comparison"].query("model in ['vgg16', 'always_nv']")
+    assert study.leading(alone) == ["vgg16"]
+    for name in ("curves", "reliability", "class_calibration"):
+        assert set(tables[name]["model"]) == {"resnet50", "ensemble"}, name
+
+
+def test_decisions_rest_on_the_chosen_calibration(models, tables):
+    plain = study.tables(study_of(models), **(FEW | {"calibrated_by": "as_trained"}))
+    pd.testing.assert_frame_equal(plain["comparison"], tables["comparison"])
+    assert (plain["discrimination"]["auc"] != tables["discrimination"]["auc"]).any()
+    table = models["vgg16"]
+    for found, way in ((plain, "as_trained"), (tables, "vector")):
+        part = operating_points.part(table, "test", calibration.probabilities(table, "test", way))
+        weights = np.ones((1, len(part.labels)))
+        expected = operating_points.resampled(part.labels == 4, part.probabilities[:, 4], weights, ["auc"])["auc"][0]
+        row = found["discrimination"].query("model == 'vgg16' and task == 'melanoma'").iloc[0]
+        assert row["auc"] == pytest.approx(expected)
+
+
+def test_the_ensemble_of_the_decisions_is_the_mean_of_its_members(models, tables):
+    both = [calibration.probabilities(table, "test", "vector") for table in models.values()]
+    mean = np.mean(both, axis=0)
+    test = predictions.select(models["vgg16"], "test")
+    expected = -np.log(mean[np.arange(len(test)), predictions.labels(test)]).mean()
+    row = tables["calibration"].query("model == 'ensemble' and way == 'vector'").iloc[0]
+    assert row["nll"] == pytest.approx(expected)
+
+
+def test_a_pair_that_differs_in_its_weights_alone_is_a_transfer(models):
+    twin = {"architecture": "resnet50", "initialisation": "random"}
+    descriptions = {"resnet50": described("resnet50"), "vgg16": described("vgg16", **twin)}
+    table = study.tables(study_of(models, descriptions=descriptions), **FEW)["transfer"]
+    scores = study.tables(study_of(models), **FEW)["comparison"].set_index("model")["balanced_accuracy"]
+    assert table[["model", "other"]].to_numpy().tolist() == [["resnet50", "vgg16"]]
+    assert table["difference"].iloc[0] == pytest.approx(scores["resnet50"] - scores["vgg16"])
+
+
+@pytest.mark.parametrize("name", ["ensemble", "stacked", "always_nv"])
+def test_reserved_names_are_refused(models, name):
+    with pytest.raises(UserError, match=f"'{name}'"):
+        study.tables(study_of({name: models["vgg16"]}), **FEW)
+
+
+def test_no_models_are_refused():
+    with pytest.raises(UserError, match="at least one model"):
+        study.tables(study.Study({}, {}, PLAN, pd.DataFrame()), **FEW)
+
+
+def test_every_topic_has_words_with_an_ensemble_and_without(models, tables):
+    alone = study.tables(study_of({"vgg16": models["vgg16"]}), **FEW)
+    for found in (tables, alone):
+        words = study.in_words(found, 0.95)
+        assert list(words) == ["transfer", "ensembles", "calibration", "decisions", "groups", "selection"]
+        for topic, text in words.items():
+            assert text.strip(), topic
+            assert not re.search(r"\bnan\b|\binf\b", text), topic
+    assert "no ensemble" in study.in_words(alone, 0.95)["ensembles"]

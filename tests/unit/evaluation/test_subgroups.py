@@ -1,0 +1,334 @@
+"""Scores by group: each is what scikit-learn gives on the images of the group alone, and the words fit the numbers."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as reference
+
+from skinlesions.core import files
+from skinlesions.core.classes import CLASSES, MALIGNANT, class_indices, read_index
+from skinlesions.core.errors import UserError
+from skinlesions.data import predictions
+from skinlesions.evaluation import operating_points, subgroups
+from skinlesions.evaluation.bootstrap import lesion_resamples
+from skinlesions.evaluation.metrics import softmax
+from tests.helpers.synthetic import synthetic_index, synthetic_predictions
+
+NV, MEL = CLASSES.index("nv"), CLASSES.index("mel")
+
+
+def with_metadata(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """`index` with made-up metadata, the same for all images of a lesion; nevi are confirmed in two ways."""
+    generator = np.random.default_rng(seed)
+    lesions = index.drop_duplicates("lesion_id").set_index("lesion_id")
+    count = len(lesions)
+    lesions["age"] = generator.choice([20, 35, 50, 65, 80, np.nan], size=count)
+    lesions["sex"] = generator.choice(["female", "male"], size=count)
+    lesions["localization"] = generator.choice(["back", "face", "scalp"], size=count, p=[0.6, 0.35, 0.05])
+    followed = (lesions["dx"] == "nv") & (generator.random(count) < 0.5)
+    lesions["dx_type"] = np.where(followed, "follow_up", "histo")
+    columns = ["age", "sex", "localization", "dx_type"]
+    return index.join(lesions[columns], on="lesion_id")
+
+
+def made_up(index: pd.DataFrame, logits: np.ndarray, limit: float = 0.4) -> subgroups.Scored:
+    probabilities = softmax(logits)
+    return subgroups.Scored(
+        labels=class_indices(index["dx"]).to_numpy(),
+        lesions=index["lesion_id"].to_numpy(),
+        probabilities=probabilities,
+        predicted=probabilities.argmax(axis=1),
+        called=operating_points.scores(probabilities, MALIGNANT) >= limit,
+        attributes=subgroups.attributes(index["image_id"], subgroups.metadata_table(index)),
+    )
+
+
+def resamples(sample: subgroups.Scored, count: int = 200) -> np.ndarray:
+    return lesion_resamples(sample.lesions, sample.labels, count, seed=4)
+
+
+@pytest.fixture(scope="module")
+def index() -> pd.DataFrame:
+    return with_metadata(synthetic_index(dict.fromkeys(CLASSES, 60) | {"nv": 240}))
+
+
+@pytest.fixture(scope="module")
+def sample(index) -> subgroups.Scored:
+    generator = np.random.default_rng(1)
+    logits = generator.normal(size=(len(index), 7))
+    logits[np.arange(len(index)), class_indices(index["dx"])] += 1.5
+    return made_up(index, logits)
+
+
+@pytest.fixture(scope="module")
+def results(sample) -> dict[str, pd.DataFrame]:
+    return subgroups.tables(sample, resamples(sample), 0.95)
+
+
+# --- metadata ---------------------------------------------------------------------------------------------------
+
+
+def test_the_published_metadata_come_back_as_they_were(index, tmp_path):
+    table = subgroups.metadata_table(index.sample(frac=1, random_state=0))
+    files.write_csv(tmp_path / "metadata.csv", table)
+    pd.testing.assert_frame_equal(subgroups.read_metadata(tmp_path / "metadata.csv"), table)
+    assert list(table.columns) == ["image_id", "age", "sex", "localization", "dx_type"]
+    assert table["image_id"].is_monotonic_increasing
+
+
+def test_the_metadata_of_ham10000(ham10000_dir):
+    table = subgroups.metadata_table(read_index(ham10000_dir / "HAM10000_metadata.csv"))
+    frame = subgroups.attributes(table["image_id"], table)
+    assert (frame["age"] == "unknown").sum() == 57
+    assert (frame["localization"] == "unknown").sum() == 234
+    assert set(frame["dx_type"]) == {"histo", "follow_up", "consensus", "confocal"}
+    assert len(files.csv_bytes(table)) < 500_000  # small enough for Git
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "does not exist"),
+        ("image_id,age\n", "has the columns image_id, age; expected image_id, age, sex"),
+        ("image_id,age,sex,localization,dx_type\nI1,old,male,back,histo\n", "age holds something"),
+        ("image_id,age,sex,localization,dx_type\n" + 2 * "I1,50,male,back,histo\n", "I1 appears twice"),
+    ],
+)
+def test_metadata_that_break_the_format_are_refused(text, message, tmp_path):
+    path = tmp_path / "metadata.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        subgroups.read_metadata(path)
+
+
+def test_metadata_of_another_run_are_refused(index):
+    table = subgroups.metadata_table(index)
+    with pytest.raises(UserError, match=f"no image {table['image_id'][0]}"):
+        subgroups.attributes(index["image_id"], table.iloc[1:])
+
+
+def test_attributes_follow_the_order_of_the_images(index):
+    frame = subgroups.attributes(index["image_id"][::-1], subgroups.metadata_table(index))
+    assert list(frame["sex"]) == list(index["sex"][::-1])
+
+
+def test_age_bands_start_where_they_say():
+    ages = pd.Series([0, 29, 30, 44, 45, 59, 60, 74, 75, 85, np.nan])
+    names = ["under 30"] * 2 + ["30–44"] * 2 + ["45–59"] * 2 + ["60–74"] * 2 + ["75 and over"] * 2 + ["unknown"]
+    assert list(subgroups.age_band(ages)) == names
+
+
+def test_groups_are_in_order_the_unknown_last():
+    assert subgroups.ordered_groups("sex", pd.Series(["unknown", "male", "female"])) == ["female", "male", "unknown"]
+    assert subgroups.ordered_groups("age", pd.Series(["60–74", "under 30"])) == ["under 30", "60–74"]
+    sites = pd.Series(["unknown", "unknown", "back", "face", "face"])
+    assert subgroups.ordered_groups("localization", sites) == ["face", "back", "unknown"]
+    assert subgroups.ordered_groups("dx_type", pd.Series(["autopsy", "histo"])) == ["histo", "autopsy"]
+
+
+# --- scores -----------------------------------------------------------------------------------------------------
+
+
+def test_scores_agree_with_scikit_learn_on_the_images_of_the_group(sample, results):
+    table = results["group_scores"].set_index(["attribute", "group", "metric"])["value"].sort_index()
+    predicted = sample.predicted
+    malignant = np.isin(sample.labels, class_indices(pd.Series(MALIGNANT)))
+    groups = {"sex": "female", "age": "45–59", "localization": "scalp", "dx_type": "histo", "all": "all images"}
+    for attribute, group in groups.items():
+        rows = (sample.attributes.assign(all="all images")[attribute] == group).to_numpy()
+        labels, probabilities = sample.labels[rows], sample.probabilities[rows]
+        score = probabilities[:, [CLASSES.index(name) for name in MALIGNANT]].sum(axis=1)
+        expected = {
+            "balanced_accuracy": reference.recall_score(
+                labels, predicted[rows], average="macro", labels=np.unique(labels), zero_division=0
+            ),
+            "macro_auc": np.mean(
+                [reference.roc_auc_score(labels == k, probabilities[:, k]) for k in np.unique(labels)]
+            ),
+            "malignant_auc": reference.roc_auc_score(malignant[rows], score),
+            "recall_mel": reference.recall_score(labels == MEL, predicted[rows] == MEL),
+            "sensitivity": reference.recall_score(malignant[rows], sample.called[rows]),
+            "specificity": reference.recall_score(~malignant[rows], ~sample.called[rows]),
+        }
+        assert table[attribute, group].to_dict() == pytest.approx(expected)
+
+
+def test_all_images_come_first_and_are_compared_with_nothing(results):
+    for name in ("groups", "group_scores"):
+        assert tuple(results[name].loc[0, ["attribute", "group"]]) == (subgroups.ALL, subgroups.ALL_IMAGES)
+    assert subgroups.ALL not in set(results["group_differences"]["attribute"])
+
+
+def test_the_answers_need_not_be_the_most_probable_classes(index, sample, results):
+    """Balanced accuracy and recall follow the answers; sensitivity, specificity and areas do not."""
+    answered = replace(sample, predicted=sample.labels)
+    table = subgroups.tables(answered, resamples(sample, 20), 0.95)["group_scores"]
+    assert (table[table["metric"].isin(["balanced_accuracy", "recall_mel"])]["value"] == 1).all()
+    for metric in ("macro_auc", "malignant_auc", "sensitivity", "specificity"):
+        same = [one[one["metric"] == metric]["value"].tolist() for one in (table, results["group_scores"])]
+        assert same[0] == same[1]
+
+
+def test_differences_are_from_all_other_images(sample, results):
+    row = results["group_differences"].set_index(["attribute", "group", "metric"]).loc[("sex", "male", "sensitivity")]
+    malignant = np.isin(sample.labels, class_indices(pd.Series(MALIGNANT)))
+    male = (sample.attributes["sex"] == "male").to_numpy()
+    rates = [sample.called[malignant & part].mean() for part in (male, ~male)]
+    assert row["difference"] == pytest.approx(rates[0] - rates[1])
+    assert row["low"] < row["difference"] < row["high"]
+
+
+def test_a_group_on_which_the_model_is_worse_stands_out_and_its_like_do_not(index):
+    logits = 4.0 * np.eye(7)[class_indices(index["dx"])]
+    logits += np.random.default_rng(2).normal(size=logits.shape)
+    face = (index["localization"] == "face").to_numpy()
+    logits[face] = np.random.default_rng(3).normal(size=(face.sum(), 7))
+    sample = made_up(index, logits)
+    results = subgroups.tables(sample, resamples(sample), 0.95)
+    differences = results["group_differences"].set_index(["attribute", "group", "metric"])
+    assert differences.loc[("localization", "face", "balanced_accuracy"), "high"] < -0.3
+    for sex in ("female", "male"):
+        row = differences.loc[("sex", sex, "balanced_accuracy")]
+        assert row["low"] <= 0 <= row["high"]
+    words = subgroups.in_words(results, 0.95)
+    assert "localization face by -" in words and "sex male by" not in words
+
+
+def test_groups_say_what_they_hold(index, results):
+    row = results["groups"].set_index(["attribute", "group"]).loc[("sex", "female")]
+    own = index[index["sex"] == "female"]
+    assert (row["images"], row["lesions"]) == (len(own), own["lesion_id"].nunique())
+    melanomas = own[own["dx"] == "mel"]["lesion_id"].nunique()
+    assert f"mel {melanomas}" in row["classes"].split(", ")
+    sizes = results["groups"].groupby("attribute")["images"].sum()
+    assert (sizes == len(index)).all()
+
+
+def test_small_groups_are_marked_by_the_lesions_that_each_score_rests_on(index, results):
+    table = results["group_scores"]
+    own = table[table["metric"].isin(["recall_mel", "sensitivity", "specificity"])]
+    assert ((own["lesions"] < subgroups.MINIMUM_LESIONS) == (own["small"] == "yes")).all()
+    assert set(own["small"]) == {"yes", "no"}
+    scalp = table.query("group == 'scalp' and metric == 'balanced_accuracy'").iloc[0]
+    rarest = index[index["localization"] == "scalp"].groupby("dx")["lesion_id"].nunique().min()
+    assert rarest < subgroups.MINIMUM_LESIONS and scalp["small"] == "yes"
+
+
+def test_scores_without_images_are_left_out(index):
+    only = index[index["dx"].isin(["nv", "df"])].reset_index(drop=True)
+    sample = made_up(only, np.random.default_rng(0).normal(size=(len(only), 7)))
+    table = subgroups.tables(sample, resamples(sample), 0.95)["group_scores"]
+    assert not set(table["metric"]) & {"recall_mel", "sensitivity", "malignant_auc"}
+    assert not table["value"].isna().any()
+
+
+def test_nevi_by_confirmation(sample, results):
+    table = results["nevi"].set_index("dx_type")
+    predicted = sample.predicted
+    for kind in ("histo", "follow_up"):
+        rows = (sample.labels == NV) & (sample.attributes["dx_type"] == kind).to_numpy()
+        assert table.loc[kind, "images"] == rows.sum()
+        assert table.loc[kind, "recall"] == pytest.approx((predicted[rows] == NV).mean())
+        assert table.loc[kind, "specificity"] == pytest.approx((~sample.called[rows]).mean())
+    change = table.loc["histo less follow_up"]
+    assert change["recall"] == pytest.approx(table.loc["histo", "recall"] - table.loc["follow_up", "recall"])
+
+
+def test_the_same_sample_gives_the_same_tables(sample, results):
+    again = subgroups.tables(sample, resamples(sample), 0.95)
+    for name, table in results.items():
+        assert files.csv_bytes(again[name]) == files.csv_bytes(table), name
+
+
+def test_what_a_model_calls_malignant_is_decided_on_its_validation_images():
+    index = with_metadata(synthetic_index())
+    table = synthetic_predictions(index)
+    test, val = (
+        operating_points.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
+        for split in predictions.SPLITS
+    )
+    ids = predictions.select(table, "test")["image_id"]
+    sample = subgroups.scored(test, val, ids, subgroups.metadata_table(index), specificity=0.8)
+    limits = operating_points.fold_thresholds(val, MALIGNANT, "specificity", 0.8)
+    assert (sample.called == operating_points.called(test, MALIGNANT, limits)).all()
+    assert (sample.predicted == test.probabilities.argmax(axis=1)).all()
+    other = subgroups.scored(test, val, ids, subgroups.metadata_table(index), predicted=test.labels)
+    assert (other.predicted == test.labels).all()
+    assert list(sample.attributes["sex"]) == list(index.set_index("image_id").loc[ids, "sex"])
+    results = subgroups.tables(sample, resamples(sample, 20), 0.95)
+    assert results["groups"].query("attribute == 'sex'")["images"].sum() == len(index)
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def test_words_claim_nothing_on_skin_tone_and_name_every_part(results):
+    words = subgroups.in_words(results, 0.95)
+    assert "no label of skin tone" in words
+    assert "sensitivity to malignant lesions" in words and "specificity on benign lesions" in words
+    assert "all confirmed by histopathology" in words
+    assert not re.search(r"\bnan\b", words)
+
+
+def measured(values: dict[str, float], width: float, compared: int) -> dict[str, pd.DataFrame]:
+    """Tables with one score and one difference for each group by sex and age, `compared` of them apart from zero."""
+    head = {"attribute": "age", "metric": "sensitivity", "small": "no"}
+    scores = [
+        head | {"group": name, "images": 90, "lesions": 50, "value": value, "low": value - width, "high": value + width}
+        for name, value in values.items()
+    ]
+    differences = [
+        head | {"group": name, "difference": shift, "low": shift - 0.01, "high": shift + 0.01}
+        for name, shift in zip(values, [0.1] * compared + [0.0] * len(values), strict=False)
+    ]
+    groups = pd.DataFrame({"attribute": ["all"], "group": ["all images"], "classes": ["nv 5"]})
+    nevi = pd.DataFrame({"dx_type": ["histo"]})
+    return {
+        "group_scores": pd.DataFrame(scores),
+        "group_differences": pd.DataFrame(differences),
+        "groups": groups,
+        "nevi": nevi,
+    }
+
+
+@pytest.mark.parametrize(
+    ("compared", "closing"),
+    [
+        (0, "None differs measurably from all other images."),
+        (1, "1 of 3 differs measurably from all other images, age 30–44 by +10.0 points (+9.0 to +11.0)."),
+        (2, "2 of 3 differ measurably from all other images, age 30–44 by"),
+    ],
+)
+def test_words_count_the_groups_that_differ(compared, closing):
+    words = subgroups.in_words(measured({"30–44": 0.5, "45–59": 0.6, "60–74": 0.8}, 0.1, compared), 0.95)
+    assert "between 0.500 (0.400–0.600; age 30–44, 50 lesions) and 0.800 (0.700–0.900; age 60–74" in words
+    assert f"over the 3 groups by sex, age and localization with at least 20 such lesions. {closing}" in words
+    assert "These are 3 comparisons" in words and "**Nevi.**" not in words
+
+
+def test_words_on_a_single_group():
+    words = subgroups.in_words(measured({"30–44": 0.5}, 0.1, 0), 0.95)
+    assert "malignant lesions** is 0.500 (0.400–0.600; age 30–44, 50 lesions), over the 1 group by" in words
+
+
+@pytest.mark.parametrize(("harder", "verdict"), [(3.0, "it is lower"), (-3.0, "it is higher"), (0.0, "do not differ")])
+def test_the_verdict_on_nevi_follows_the_sign(index, harder, verdict):
+    generator = np.random.default_rng(5)
+    logits = generator.normal(size=(len(index), 7))
+    logits[:, NV] += 1.5
+    histo = (index["dx_type"] == "histo") & (index["dx"] == "nv")
+    logits[histo, MEL] += harder
+    sample = made_up(index, logits)
+    words = subgroups.in_words(subgroups.tables(sample, resamples(sample), 0.95), 0.95)
+    assert verdict in words
+
+
+def test_words_of_a_tiny_sample():
+    index = with_metadata(synthetic_index({"mel": 3, "nv": 6})).assign(dx_type="histo")
+    sample = made_up(index, np.random.default_rng(0).normal(size=(len(index), 7)))
+    words = subgroups.in_words(subgroups.tables(sample, resamples(sample, 20), 0.95), 0.95)
+    assert "No group has enough lesions" in words and not re.search(r"\bnan\b", words)

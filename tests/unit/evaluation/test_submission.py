@@ -1,0 +1,250 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn import metrics as reference
+
+from skinlesions.core import files, paths
+from skinlesions.core.classes import CLASSES
+from skinlesions.data import isic_csv, predictions
+from skinlesions.evaluation import bootstrap, submission
+from skinlesions.evaluation.metrics import ALL_METRICS, softmax
+from tests.helpers.synthetic import synthetic_index, synthetic_predictions
+
+FEW = {"confidence": 0.95, "resamples": 50, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def sample() -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Labels, probabilities, lesions and names of made-up images."""
+    test = predictions.select(synthetic_predictions(synthetic_index()), "test")
+    probabilities = softmax(predictions.logits(test))
+    return predictions.labels(test), probabilities, test["lesion_id"].to_numpy(), list(test["image_id"])
+
+
+@pytest.fixture
+def folder(tmp_path, sample) -> Path:
+    """predictions.csv, and the ground truth as truth.csv (one-hot) and metadata.csv (with lesions)."""
+    labels, probabilities, lesions, names = sample
+    isic_csv.write(tmp_path / "predictions.csv", names, probabilities)
+    isic_csv.write(tmp_path / "truth.csv", names, np.eye(7)[labels])
+    metadata = pd.DataFrame({"image_id": names, "lesion_id": lesions, "dx": [CLASSES[k] for k in labels], "age": 50})
+    files.write_csv(tmp_path / "metadata.csv", metadata.sample(frac=1, random_state=0))
+    return tmp_path
+
+
+def estimates(table: pd.DataFrame) -> dict[tuple[str, str], float]:
+    return table.set_index(["metric", "class"])["estimate"].to_dict()
+
+
+def run(monkeypatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
+    submission.main()
+
+
+def test_every_metric_is_scored_once():
+    assert sorted(submission._name(*key) for key in submission.SCORES) == sorted(ALL_METRICS)
+    assert submission.SCORES[0] == ("balanced_accuracy", "")
+
+
+def test_scores_agree_with_scikit_learn(sample):
+    labels, probabilities, lesions, _ = sample
+    table = submission.score(labels, probabilities, lesions, **FEW)
+    assert list(zip(table["metric"], table["class"], strict=True)) == list(submission.SCORES)
+    predicted, truth = probabilities.argmax(axis=1), np.eye(7)[labels]
+    precision, recall, f1, _ = reference.precision_recall_fscore_support(labels, predicted, zero_division=0)
+    expected = {
+        ("balanced_accuracy", ""): reference.balanced_accuracy_score(labels, predicted),
+        ("accuracy", ""): reference.accuracy_score(labels, predicted),
+        ("macro_f1", ""): reference.f1_score(labels, predicted, average="macro"),
+        ("weighted_f1", ""): reference.f1_score(labels, predicted, average="weighted"),
+        ("macro_auc", ""): reference.roc_auc_score(truth, probabilities, average="macro"),
+        ("nll", ""): reference.log_loss(labels, probabilities),
+        ("brier", ""): ((probabilities - truth) ** 2).sum(axis=1).mean(),
+        ("macro_average_precision", ""): reference.average_precision_score(truth, probabilities, average="macro"),
+    }
+    for k, dx in enumerate(CLASSES):
+        specificity = reference.recall_score(labels != k, predicted != k)
+        expected |= {("recall", dx): recall[k], ("precision", dx): precision[k], ("f1", dx): f1[k]}
+        expected |= {("specificity", dx): specificity}
+        expected |= {("auc", dx): reference.roc_auc_score(labels == k, probabilities[:, k])}
+        expected |= {("average_precision", dx): reference.average_precision_score(labels == k, probabilities[:, k])}
+    found = estimates(table)
+    assert found.keys() - expected.keys() == {("ece", "")}
+    assert {key: found[key] for key in expected} == pytest.approx(expected, rel=1e-9)
+    assert (table["low"] <= table["high"]).all()
+    # The bins of the calibration error move with no resample, so its bootstrap is biased upwards: not that one.
+    others = table[table["metric"] != "ece"]
+    assert ((others["low"] <= others["estimate"]) & (others["estimate"] <= others["high"])).all()
+
+
+def test_intervals_resample_lesions_and_not_images(sample):
+    labels, probabilities, _, names = sample
+    once = submission.score(labels, probabilities, np.array(names), **FEW)
+    ten = [np.repeat(values, 10, axis=0) for values in (labels, probabilities, np.array(names))]
+    same_lesion = submission.score(*ten, **FEW)
+    # Ten copies of every image in its lesion tell nothing new; called lesions of their own, they seem to.
+    # (But for the calibration error: it compares bins with an equal number of images, which may cut through copies.)
+    compared = once["metric"] != "ece"
+    pd.testing.assert_frame_equal(once[compared], same_lesion[compared], rtol=1e-9)
+    own_lesions = submission.score(*ten[:2], np.arange(len(ten[0])), **FEW)
+    width = (once["high"] - once["low"])[0], (own_lesions["high"] - own_lesions["low"])[0]
+    assert width[1] < width[0] / 2
+
+
+@pytest.mark.parametrize("method", bootstrap.METHODS)
+def test_the_order_of_images_does_not_matter_and_the_seed_does(sample, method):
+    labels, probabilities, lesions, _ = sample
+    settings = FEW | {"method": method}
+    table = submission.score(labels, probabilities, lesions, **settings)
+    order = np.random.default_rng(0).permutation(len(labels))
+    shuffled = submission.score(labels[order], probabilities[order], lesions[order], **settings)
+    pd.testing.assert_frame_equal(shuffled, table, rtol=1e-9)
+    other = submission.score(labels, probabilities, lesions, **(settings | {"seed": 2}))
+    assert (other["estimate"] == table["estimate"]).all() and (other["low"] != table["low"]).any()
+
+
+def test_bca_intervals_agree_with_scipy(sample):
+    """Of the recall of melanoma, where every lesion counts as one case: the bias-corrected interval of a mean."""
+    labels, probabilities, _, names = sample
+    settings = {"confidence": 0.9, "resamples": 4000, "seed": 1}
+    table = submission.score(labels, probabilities, np.array(names), **settings, method="bca")
+    hits = (probabilities.argmax(axis=1) == labels)[labels == CLASSES.index("mel")].astype(float)
+    generator = np.random.default_rng(0)
+    known = stats.bootstrap((hits,), np.mean, n_resamples=4000, confidence_level=0.9, method="BCa", rng=generator)
+    found = table.set_index(["metric", "class"]).loc[("recall", "mel")]
+    step = 1 / len(hits)
+    assert found["low"] == pytest.approx(known.confidence_interval.low, abs=step)
+    assert found["high"] == pytest.approx(known.confidence_interval.high, abs=step)
+
+    plain = submission.score(labels, probabilities, np.array(names), **settings)
+    assert (plain["estimate"] == table["estimate"]).all() and (plain["low"] != table["low"]).any()
+    assert not table.isna().any().any()
+    with pytest.raises(ValueError, match="unknown interval method 'exact'; known: percentile, bca"):
+        submission.score(labels, probabilities, np.array(names), **settings, method="exact")
+
+
+def test_a_class_without_an_image_is_left_out_and_named(folder, sample):
+    labels, probabilities, _, names = sample
+    kept = labels != CLASSES.index("df")
+    images = [name for name, keep in zip(names, kept, strict=True) if keep]
+    isic_csv.write(folder / "predictions.csv", images, probabilities[kept])
+    isic_csv.write(folder / "truth.csv", images, np.eye(7)[labels[kept]])
+    scores, about = submission.report(folder / "predictions.csv", folder / "truth.csv", **FEW)
+    assert "df" not in set(scores["class"]) and not scores.isna().any().any()
+    found = estimates(scores)
+    recalls = [found["recall", dx] for dx in CLASSES if dx != "df"]
+    assert found["balanced_accuracy", ""] == pytest.approx(np.mean(recalls))
+    assert "no image of df: its scores are left out" in submission.as_text(scores, about)
+    assert about["images_by_class"]["df"] == 0
+    files.json_bytes(submission.as_json(scores, about))  # refuses NaN
+
+
+def test_one_class_alone_has_no_area_under_the_curve():
+    probabilities = softmax(np.random.default_rng(0).normal(size=(20, 7)))
+    labels = np.full(20, CLASSES.index("mel"))
+    scores = submission.score(labels, probabilities, np.arange(20), **FEW)
+    assert set(scores["class"]) == {"", "mel"} and not {"macro_auc", "auc", "specificity"} & set(scores["metric"])
+    about = {"images": 20, "resampled": "images", "images_by_class": dict.fromkeys(CLASSES, 0) | {"mel": 20}}
+    text = submission.as_text(scores, {**about, "confidence": 0.95, "resamples": 50, "method": "percentile"})
+    assert "undefined here and left out: macro AUC, specificity of mel, AUC of mel" in text
+
+
+def test_a_class_that_is_never_predicted_has_no_precision(sample):
+    labels, _, lesions, _ = sample
+    always = np.tile(np.eye(7)[CLASSES.index("nv")], (len(labels), 1))
+    scores = submission.score(labels, always, lesions, **FEW)
+    found = estimates(scores)
+    assert [dx for metric, dx in found if metric == "precision"] == ["nv"]
+    assert found["balanced_accuracy", ""] == pytest.approx(1 / 7)
+
+
+def test_the_command_prints_and_writes_the_same_scores(folder, sample, monkeypatch, capsys):
+    labels, probabilities, lesions, _ = sample
+    out = folder / "out" / "scores.json"
+    run(monkeypatch, folder / "predictions.csv", folder / "metadata.csv", "--out", out, "--resamples", 50, "--seed", 1)
+    text = capsys.readouterr().out
+    assert text.startswith(f"{len(labels)} images of {len(set(lesions))} lesions; percentile intervals from 50 ")
+    content = files.read_json(out)
+    assert content["resampled"] == "lesions" and content["lesions"] == len(set(lesions))
+    assert (content["images"], content["seed"], content["confidence"]) == (len(labels), 1, 0.95)
+    assert content["method"] == "percentile"
+    assert sum(content["images_by_class"].values()) == len(labels)
+
+    table = submission.score(labels, probabilities, lesions, **FEW)
+    for metric, dx, *values in table.itertuples(index=False):
+        entry = content["scores_by_class"][metric][dx] if dx else content["scores"][metric]
+        # The file has six digits of every probability.
+        assert [entry["estimate"], entry["low"], entry["high"]] == pytest.approx(values, abs=1e-5)
+    estimate, low, high = table.loc[0, ["estimate", "low", "high"]]
+    assert re.search(rf"^balanced accuracy +{estimate:.4f}  {low:.4f} to {high:.4f}$", text, re.MULTILINE)
+    lines = [line for line in text.splitlines()[3:] if line]
+    assert len(lines) == len(submission.SCORES) and len({line.index(".") for line in lines}) == 1
+
+
+def test_the_command_takes_the_method_of_the_intervals(folder, sample, monkeypatch, capsys):
+    labels, probabilities, lesions, _ = sample
+    paths_given = (folder / "predictions.csv", folder / "metadata.csv")
+    out = folder / "scores.json"
+    run(monkeypatch, *paths_given, "--out", out, "--resamples", 50, "--seed", 1, "--method", "bca")
+    assert "lesions; bias-corrected and accelerated (bca) intervals from 50 resamples" in capsys.readouterr().out
+    content = files.read_json(out)
+    assert content["method"] == "bca"
+    _, _, estimate, low, high = submission.score(labels, probabilities, lesions, **FEW, method="bca").loc[0]
+    found = content["scores"]["balanced_accuracy"]
+    assert [found["estimate"], found["low"], found["high"]] == pytest.approx([estimate, low, high], abs=1e-5)
+    with pytest.raises(SystemExit):
+        run(monkeypatch, *paths_given, "--method", "exact")
+    assert "invalid choice: 'exact'" in capsys.readouterr().err
+
+
+def test_without_lesions_the_output_says_what_is_resampled(folder, monkeypatch, capsys):
+    run(monkeypatch, folder / "predictions.csv", folder / "truth.csv", "--resamples", 10)
+    assert "each image counts as a lesion of its own" in capsys.readouterr().out.splitlines()[0]
+    scores, about = submission.report(folder / "predictions.csv", folder / "truth.csv", **FEW)
+    assert (about["resampled"], about["lesions"]) == ("images", None)
+    with_lesions, _ = submission.report(folder / "predictions.csv", folder / "metadata.csv", **FEW)
+    assert estimates(scores) == pytest.approx(estimates(with_lesions), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [(("--resamples", 9), "10 or more"), (("--seed", -1), "0 or more"), (("--confidence", 95), "between 0 and 1")],
+)
+def test_options_out_of_range_are_refused(folder, monkeypatch, capsys, option, message):
+    with pytest.raises(SystemExit) as caught:
+        run(monkeypatch, folder / "predictions.csv", folder / "truth.csv", *option)
+    assert caught.value.code == 2
+    assert f"{option[0]} must be {message}" in capsys.readouterr().err
+
+
+def test_it_runs_where_no_deep_learning_is_installed_and_faults_have_no_traceback(folder):
+    script = (
+        "import runpy, sys; sys.modules['keras'] = sys.modules['tensorflow'] = sys.modules['jax'] = None; "
+        "runpy.run_module('skinlesions.evaluation.submission', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", script, folder / "predictions.csv", folder / "truth.csv", "--resamples", "10"]
+    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "balanced accuracy" in done.stdout and done.stderr == ""
+
+    lines = (folder / "predictions.csv").read_text().splitlines()
+    (folder / "predictions.csv").write_text("\n".join(lines[:-1]) + "\n")
+    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: predictions and ground truth do not match: 1 fault\n")
+    assert "Traceback" not in done.stderr and f"line {len(lines)}: " in done.stderr
+
+
+def test_the_published_truth_scores_full_marks_against_itself(ham10000_dir, tmp_path):
+    truth = ham10000_dir / "ISIC2018_Task3_Validation_GroundTruth.csv"
+    scores, about = submission.report(truth, truth, **FEW)
+    found = estimates(scores)
+    perfect = {key: float(key[0] not in ("nll", "brier", "ece")) for key in submission.SCORES}
+    assert found == pytest.approx(perfect)
+    assert about["images"] == 193 and json.loads(files.json_bytes(submission.as_json(scores, about)))

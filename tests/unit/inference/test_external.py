@@ -1,0 +1,56 @@
+"""Every model on the external set: one file of probabilities each."""
+
+import numpy as np
+import pytest
+
+from skinlesions.core.errors import UserError
+from skinlesions.data import images, isic_csv
+from skinlesions.evaluation import metrics
+from skinlesions.evaluation.ensembles import ENSEMBLE
+from skinlesions.evaluation.external import GROUND_TRUTH
+from skinlesions.inference import external, predictor
+from tests.helpers import trained_models
+from tests.helpers.external_sets import DX, external_set
+
+
+@pytest.fixture
+def chosen(tmp_path):
+    """An external set of a few images."""
+    return external_set(tmp_path)
+
+
+def test_every_model_scores_every_image_as_the_predictor_does(chosen, tmp_path, monkeypatch):
+    trained_models.use_folder(tmp_path, monkeypatch)
+    monkeypatch.setattr(external, "CHUNK", 3)  # the last chunk is not full
+    models = list(trained_models.MODELS)
+    for seed, name in enumerate(models):
+        trained_models.write(trained_models.MODELS[name], seed)
+    target = tmp_path / "predictions"
+    folds = external.predict(chosen, models, "all", target, tmp_path / "partial")
+
+    expected = []
+    for name in models:
+        own = predictor.Predictor(name)
+        how = own.description
+        sources = [chosen.folder / "images" / f"{image_id}.jpg" for image_id in chosen.table["image_id"]]
+        pixels = np.stack([images.read(path, how.prepared_size, how.fit) for path in sources])
+        expected.append(own.probabilities(pixels))
+        single = metrics.softmax(own.logits(pixels))
+        own = [metrics.summary(chosen.labels, values)["balanced_accuracy"] for values in single]
+        assert folds[folds["model"] == name]["balanced_accuracy"].tolist() == pytest.approx(own)
+    expected.append(np.mean(expected, axis=0))
+    for name, values in zip([*models, ENSEMBLE], expected, strict=True):
+        written = isic_csv.read(target / f"{name}.csv")
+        assert written["image"].tolist() == chosen.table["image_id"].tolist()
+        assert isic_csv.probabilities(written) == pytest.approx(values, abs=2e-6)
+    assert isic_csv.read_ground_truth(target / GROUND_TRUTH)["dx"].tolist() == DX
+    assert not list((tmp_path / "partial").iterdir())
+
+    external.predict(chosen, models[:1], "all", tmp_path / "one", tmp_path / "partial")
+    assert not (tmp_path / "one" / f"{ENSEMBLE}.csv").exists(), "one model is no ensemble"
+
+
+def test_an_unknown_member_is_refused_before_anything_is_scored(chosen, tmp_path):
+    with pytest.raises(UserError, match="the ensemble has the member 'vgg', which is not among vgg16"):
+        external.predict(chosen, ["vgg16"], ["vgg16", "vgg"], tmp_path / "predictions", tmp_path / "partial")
+    assert not (tmp_path / "predictions").exists() and not (tmp_path / "partial").exists()

@@ -1,0 +1,299 @@
+"""The runner of notebooks: what it refuses, what it writes, and what it leaves behind when things go wrong."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from skinlesions.core import config, notebooks, paths
+from skinlesions.core.errors import UserError
+from skinlesions.stages import notebook as runner
+
+DVC_YAML = """\
+stages:
+  train:
+    matrix: {model: [resnet50, vgg16]}
+    cmd: >-
+      ${python} -m skinlesions.stages.notebook train.ipynb out/${item.model}.ipynb
+      -p model ${item.model} --names backbones
+    deps: [train.ipynb, skinlesions, input.csv]
+    params: [train, "models.${item.model}", backbones]
+    outs: ["out/${item.model}.ipynb"]
+  incomplete:
+    cmd: ${python} -m skinlesions.stages.notebook train.ipynb out/incomplete.ipynb -p model resnet50
+    deps: [train.ipynb]
+    params: [train]
+  moved:
+    cmd: ${python} -m skinlesions.stages.notebook moved.ipynb out/moved.ipynb
+    deps: [moved.ipynb, skinlesions, input.csv]
+    params: [explore.seed]
+"""
+
+RICH = {
+    "parameters": 'seed = 1\nnames = ["a"]',
+    "imports": "import sys\nimport matplotlib.pyplot as plt\nimport pandas as pd\n"
+    "from skinlesions import paths\nfrom skinlesions.figures import style\nstyle.use_style()",
+    "prints": 'print("progress", file=sys.stderr)\nprint("a result", {"x", "y", "z"}, paths.ROOT / "data")\nobject()',
+    "figure": "figure, axes = plt.subplots()\naxes.plot([1, 2, seed])\nplt.close(figure)\nfigure",
+    "table": 'pd.DataFrame({"name": names})',
+    "interpreter": "sys.executable",
+}
+
+
+def sources(**cells: str) -> nbformat.NotebookNode:
+    """A notebook with a title and one code cell per argument, whose name is its id; `parameters` gets its tag."""
+    built = [nbformat.v4.new_markdown_cell("# Title of the notebook", id="title")]
+    for identifier, source in cells.items():
+        tags = {"tags": ["parameters"]} if identifier == "parameters" else {}
+        built.append(nbformat.v4.new_code_cell(source, id=identifier, metadata=tags))
+    return nbformat.v4.new_notebook(cells=built, metadata=notebooks.METADATA)
+
+
+def make_project(root: Path) -> Path:
+    """A copy of the library with its parameters in the folder `root`, ready for DVC."""
+    shutil.copytree(paths.ROOT / "skinlesions", root / "skinlesions", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(paths.PARAMS, root / "params.yaml")
+    (root / "input.csv").write_text("a\n1\n")
+    (root / "dvc.yaml").write_text(DVC_YAML.replace("${python}", sys.executable))
+    nbformat.write(sources(**RICH), root / "rich.ipynb")
+    values = config.load().model_dump()
+    names = ["model", "backbones", *values["train"], *values["models"]["vgg16"]]
+    train = "\n".join(f"{name} = 0" for name in names)
+    nbformat.write(sources(parameters=train, show="model, patience, backbones"), root / "train.ipynb")
+    nbformat.write(
+        sources(
+            parameters="seed = 0", move='from pathlib import Path\nPath("input.csv").write_text("a\\n2, moved\\n")'
+        ),
+        root / "moved.ipynb",
+    )
+    (root / "out").mkdir()
+    return root
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return make_project(tmp_path_factory.mktemp("project"))
+
+
+def environment() -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    return inherited | {"DVC_NO_ANALYTICS": "1", "PATH": "/usr/bin:/bin", "JUPYTER_PATH": "/nonexistent"}
+
+
+def run(project: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "skinlesions.stages.notebook", *arguments]
+    return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
+
+
+def repro(project: Path, stage: str) -> subprocess.CompletedProcess:
+    dvc = [sys.executable, "-m", "dvc"]
+    if not (project / ".dvc").exists():
+        subprocess.run([*dvc, "init", "--no-scm", "-q"], cwd=project, env=environment(), check=True)
+    command = [*dvc, "repro", "--single-item", "--force", stage]
+    return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
+
+
+# --- parameters -------------------------------------------------------------------------------------------------
+
+
+def test_tracked_blocks_become_one_namespace():
+    values = {"train": {"seed": 1}, "models": {"a": {"l2": 0.1, "layers": [1]}}, "compare": {"confidence": 0.9}}
+    assert runner.flattened(values, ["train", "models.a", "compare.confidence"]) == {
+        "seed": 1,
+        "l2": 0.1,
+        "layers": [1],
+        "confidence": 0.9,
+    }
+
+
+def test_two_blocks_may_not_give_the_same_variable():
+    with pytest.raises(UserError, match=r"train and compare .* 'seed'"):
+        runner.flattened({"train": {"seed": 1}, "compare": {"seed": 1}}, ["train", "compare"])
+
+
+@pytest.mark.parametrize("key", ["trian", "train.sed", "train.seed.value"])
+def test_a_tracked_key_must_exist(key):
+    with pytest.raises(UserError, match=key):
+        runner.flattened({"train": {"seed": 1}}, [key])
+
+
+def test_declared_defaults_are_read_without_running_them():
+    found = runner.declared(sources(parameters='# why\na = 1\nb = ["x", None, -2.5]\nc = {"k": True}'))
+    assert found == {"a": 1, "b": ["x", None, -2.5], "c": {"k": True}}
+    assert runner.declared(sources(first="a = 1")) == {}
+
+
+@pytest.mark.parametrize("source", ["import os", "a = len([])", "a, b = 1, 2", "a += 1"])
+def test_a_parameters_cell_holds_only_literals(source):
+    with pytest.raises(UserError, match="parameters cell"):
+        runner.declared(sources(parameters=source))
+
+
+def test_parameters_that_do_not_fit_are_refused():
+    with pytest.raises(UserError, match=r"declares no sed.* seed"):
+        runner.check_parameters({"sed": 1}, {"seed": 0}, "n.ipynb", complete=False)
+    with pytest.raises(UserError, match="declares patience, which the stage does not give"):
+        runner.check_parameters({"seed": 1}, {"seed": 0, "patience": 3}, "n.ipynb", complete=True)
+    runner.check_parameters({"seed": 1}, {"seed": 0, "patience": 3}, "n.ipynb", complete=False)
+
+
+def test_injected_values_are_those_given():
+    given = {"text": "a 'quoted' \\ \n \"text\"", "number": 1e-07, "nothing": None, "flags": [True, {"k": 0}]}
+    given |= {"long": ["some words " * 20] * 3, "map": {"b": list(range(100)), "a": "long text " * 30}}
+    document = sources(parameters="text = ''")
+    runner.inject(document, given)
+    assert [cell.id for cell in document.cells] == ["title", "parameters", "injected-parameters"]
+    variables: dict = {}
+    exec(document.cells[2].source, variables)
+    assert {name: variables[name] for name in given} == given
+
+
+# --- the run ----------------------------------------------------------------------------------------------------
+
+
+def test_the_same_results_give_the_same_bytes_wherever_the_project_is(project, tmp_path):
+    elsewhere = make_project(tmp_path / "a longer path" / "to another copy")
+    for root in (project, elsewhere):
+        result = run(root, "rich.ipynb", "out/rich.ipynb", "-p", "seed", "3", "-p", "names", "[b, <c>]")
+        assert result.returncode == 0, result.stderr
+        assert "Title of the notebook" in result.stderr
+        assert "progress" in result.stderr
+    content = (project / "out/rich.ipynb").read_bytes()
+    assert content == (elsewhere / "out/rich.ipynb").read_bytes()
+
+    document = nbformat.reads(content.decode(), as_version=4)
+    nbformat.validate(document)
+    outputs = {cell.id: cell.outputs for cell in document.cells if cell.cell_type == "code"}
+    printed, shown = outputs["prints"]
+    assert printed.name == "stdout"
+    assert printed.text.endswith(" data\n")
+    assert shown.data["text/plain"] == "<object>"
+    assert "image/png" in outputs["figure"][0].data
+    assert "&lt;c&gt;" in outputs["table"][0].data["text/html"]
+    assert outputs["interpreter"][0].data["text/plain"] == repr(sys.executable)
+    assert document.metadata == notebooks.METADATA | {"papermill": {"parameters": {"names": ["b", "<c>"], "seed": 3}}}
+    assert not list((project / "logs").rglob("rich.ipynb"))
+
+
+def test_a_failed_cell_is_named_and_its_notebook_kept(project):
+    nbformat.write(sources(works="print('so far')", fails="int('many\\nlines')"), project / "fails.ipynb")
+    result = run(project, "fails.ipynb", "out/fails.ipynb")
+    assert result.returncode == 1
+    assert 'cell "fails" of fails.ipynb failed: ValueError: invalid literal' in result.stderr
+    assert "logs/out/fails.ipynb" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (project / "out/fails.ipynb").exists()
+    kept = (project / "logs/out/fails.ipynb").read_text()
+    assert "so far" in kept
+    assert "ValueError" in kept
+
+
+def test_a_dead_kernel_is_reported(project):
+    nbformat.write(sources(dies="import os\nos._exit(9)"), project / "dies.ipynb")
+    result = run(project, "dies.ipynb", "out/dies.ipynb")
+    assert result.returncode == 1
+    assert "the kernel of dies.ipynb died" in result.stderr
+    assert not (project / "out/dies.ipynb").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_no_kernel(project, number):
+    endless = "import os, sys, threading\nprint('pid', os.getpid(), file=sys.stderr, flush=True)\n"
+    nbformat.write(sources(endless=endless + "threading.Event().wait()"), project / "endless.ipynb")
+    command = [sys.executable, "-m", "skinlesions.stages.notebook", "endless.ipynb", "out/endless.ipynb"]
+    with subprocess.Popen(
+        command,
+        cwd=project,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test suite in the background of a shell ignores SIGINT, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            kernel = next(int(line.split()[1]) for line in process.stderr if line.startswith("pid "))
+            process.send_signal(number)
+            _, remaining = process.communicate(timeout=60)
+        finally:
+            process.kill()  # a run that does not end would keep the test waiting for ever
+    assert process.returncode == 128 + number
+    assert "Traceback" not in remaining
+    with pytest.raises(ProcessLookupError):
+        os.kill(kernel, 0)
+    assert not (project / "out/endless.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent.ipynb", "o.ipynb"], "absent.ipynb does not exist"),
+        (["input.csv", "o.ipynb"], "input.csv is not a Jupyter notebook"),
+        (["rich.ipynb", "o.ipynb", "-p", "seed", "1", "-p", "seed", "2"], "-p seed is given twice"),
+        (["rich.ipynb", "o.ipynb", "-p", "seed", "[1"], "not valid YAML"),
+        (["rich.ipynb", "o.ipynb", "--names", "model"], "has no 'model'"),
+        (["rich.ipynb", "o.ipynb", "--names", "train.seed"], "'train.seed' is not a block"),
+    ],
+)
+def test_a_wrong_command_line_is_explained(project, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    monkeypatch.setattr(sys, "argv", ["notebook", *arguments])
+    with pytest.raises(UserError, match=message):
+        runner.main()
+    assert not (project / "o.ipynb").exists()
+
+
+def test_faulty_params_are_refused_before_the_kernel_starts(tmp_path):
+    root = make_project(tmp_path / "faulty")
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("mosaic_columns:", "mosaic_colums:"))
+    result = run(root, "rich.ipynb", "out/rich.ipynb")
+    assert result.returncode == 1
+    assert "explore.mosaic_colums" in result.stderr
+
+
+# --- under DVC --------------------------------------------------------------------------------------------------
+
+
+def test_a_stage_gets_the_parameters_that_dvc_tracks(project):
+    result = repro(project, "train@vgg16")
+    assert result.returncode == 0, result.stderr
+    document = nbformat.read(project / "out/vgg16.ipynb", as_version=4)
+    values = config.load().model_dump()
+    expected = {"model": "vgg16", "backbones": list(values["backbones"])} | values["train"] | values["models"]["vgg16"]
+    assert document.metadata.papermill.parameters == expected
+
+
+def test_a_stage_may_not_leave_a_default_to_decide(project):
+    result = repro(project, "incomplete")
+    assert result.returncode != 0
+    assert "hidden_units" in result.stderr
+    assert "does not give it" in result.stderr
+
+
+def test_an_input_that_moves_during_the_run_fails_the_stage(project):
+    result = repro(project, "moved")
+    assert result.returncode != 0
+    assert "input.csv changed while the notebook ran" in result.stderr
+    assert not (project / "out/moved.ipynb").exists()
+
+
+def test_touching_code_is_no_change_but_editing_is(tmp_path):
+    code, data = tmp_path / "module.py", tmp_path / "folder" / "table.csv"
+    data.parent.mkdir()
+    code.write_text("a = 1\n")
+    data.write_text("1\n")
+    before = runner.fingerprint([code, data.parent])
+    os.utime(code, ns=(0, 0))
+    assert runner.fingerprint([code, data.parent]) == before
+    code.write_text("a = 2\n")
+    os.utime(data, ns=(0, 0))
+    after = runner.fingerprint([code, data.parent])
+    assert all(after[name] != before[name] for name in before)
+    (data.parent / "more.csv").write_text("")
+    assert len(runner.fingerprint([code, data.parent])) == len(before) + 1

@@ -1,0 +1,69 @@
+"""A model of params.yaml put together from what the stages before left."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinlesions.core import files, paths
+from skinlesions.data import balancing, images
+from skinlesions.models import networks
+from skinlesions.training import assembly
+from tests.unit.models.test_networks import RECORD
+
+PLAN = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
+HEAD = {"hidden_units": 8, "dropout": 0.5, "l2": 0.1, "folds": 3, "views": 8}
+
+
+@pytest.fixture(autouse=True)
+def records(tmp_path, monkeypatch):
+    """The records of the stages before, in a folder of their own."""
+    monkeypatch.setattr(paths, "PREPARED_SETTINGS", tmp_path / "settings.json")
+    monkeypatch.setattr(paths, "PREPARED_IMAGES", tmp_path / "images.npy")
+    monkeypatch.setattr(paths, "WEIGHTS", tmp_path)
+    files.write_json(paths.PREPARED_SETTINGS, {"fit": "pad", "size": 48})
+    files.write_json(paths.backbone_record("small"), RECORD)
+
+
+def describe(inputs: str = "features/small.npy", **changed: object) -> networks.Description:
+    settings = {"fine_tuned": False, "image_size": None} | HEAD | changed
+    return assembly.describe("model", inputs, **settings)
+
+
+def test_a_frozen_model_takes_one_view_and_a_fine_tuned_one_as_many_as_it_is_told():
+    frozen, tuned = describe(), describe(fine_tuned=True)
+    assert (frozen.training, frozen.views) == (networks.FROZEN, 1)
+    assert (tuned.training, tuned.views) == (networks.FINE_TUNED, 8)
+    assert (tuned.fit, tuned.prepared_size, tuned.crop, tuned.image_size) == ("pad", 48, 40, 32)
+    assert (tuned.architecture, tuned.cut_at, tuned.initialisation) == ("mobilenet_v2", "block_3_expand_relu", "random")
+
+
+def test_the_baseline_has_no_backbone():
+    baseline = describe("prepared/images.npy", image_size=24)
+    assert (baseline.training, baseline.backbone, baseline.crop, baseline.image_size) == (
+        networks.FROM_SCRATCH,
+        None,
+        48,
+        24,
+    )
+
+
+def test_a_sentence_says_what_the_network_is_and_what_balances_it():
+    frozen = assembly.sentence(describe(), PLAN)
+    assert frozen.startswith("**model** is `mobilenet_v2` up to `block_3_expand_relu` with **random** weights")
+    assert "images of 32 × 32 pixels" in frozen and "`balanced_weights`" in frozen
+    assert "and then the whole of it" in assembly.sentence(describe(fine_tuned=True), PLAN)
+    baseline = assembly.sentence(describe("prepared/images.npy", image_size=24), PLAN)
+    assert ", trained from scratch on images of 24 × 24 pixels" in baseline
+
+
+def test_images_are_read_as_the_network_takes_them(monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 48, 48, 3), dtype="uint8")
+    files.write_array(paths.PREPARED_IMAGES, pixels)
+    monkeypatch.setattr(assembly, "CHUNK", 3)
+    np.testing.assert_array_equal(assembly.read_images(describe()), images.network_inputs(pixels, 40, 32))
+
+
+def test_the_last_phase_is_the_one_whose_weights_are_kept():
+    history = pd.DataFrame({"phase": [1, 1, 2], "epoch": [1, 2, 0]})
+    assert assembly.last_phase(history)["epoch"].tolist() == [0]
+    assert assembly.last_phase(history[:2])["epoch"].tolist() == [1, 2]
