@@ -69,20 +69,3 @@ def table(descriptions: dict[str, dict[str, object]], paired: Paired) -> pd.Data
         rows.append(row | paired.difference(model, other))
     found = pd.DataFrame(rows, columns=[name for name in COLUMNS if name != "p_holm"])
     return found.assign(p_holm=holm(found["p_value"].to_numpy(dtype=np.float64)))[list(COLUMNS)]
-
-
-def in_words(found: pd.DataFrame, confidence: float) -> str:
-    """What `table` shows, as a Markdown list; right whatever the numbers are."""
-    if found.empty:
-        return "No two models of this run differ in nothing but where their weights came from, or in being fine-tuned."
-    lines = []
-    for row in found.itertuples():
-        verb = "adds" if row.difference >= 0 else "costs"
-        sure = "" if row.p_holm < 1 - confidence else "; that may be chance"
-        lines.append(
-            f"- {row.architecture} at {row.image_size} pixels, {row.shared}: {row.question} {verb} "
-            f"**{100 * abs(row.difference):.1f} points** of balanced accuracy ({row.other_score:.3f} to "
-            f"{row.score:.3f}; {100 * confidence:g} % interval of the difference {100 * row.low:+.1f} to "
-            f"{100 * row.high:+.1f}{sure})."
-        )
-    return "\n".join(lines)

@@ -24,18 +24,12 @@ from scipy.sparse import csr_array
 
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
+from skinlesions.core.names import CALIBRATION_NAMES as WAY_NAMES
+from skinlesions.core.names import METRIC_NAMES
 from skinlesions.data import balancing, predictions
 from skinlesions.evaluation import bootstrap
-from skinlesions.evaluation.metrics import CALIBRATION_BINS, METRIC_NAMES, equal_mass_bins, softmax
+from skinlesions.evaluation.metrics import CALIBRATION_BINS, equal_mass_bins, softmax
 
-# Every way to make probabilities of logits, and what each is called where people read.
-WAY_NAMES = {
-    "as_trained": "as trained",
-    "temperature": "temperature scaling",
-    "vector": "vector scaling",
-    "prior_corrected": "prior correction",
-    "prior_corrected_temperature": "prior correction and temperature scaling",
-}
 WAYS = tuple(WAY_NAMES)
 
 # What the other ways are compared with.
@@ -467,80 +461,3 @@ def _with_intervals(columns: np.ndarray, weights: np.ndarray, confidence: float)
     draws = sums / weights.sum(axis=1, dtype=np.float64)[:, None]
     low, high = np.transpose([bootstrap.percentile_interval(values, confidence) for values in draws.T])
     return columns.mean(axis=1), low, high
-
-
-# --- in words ---------------------------------------------------------------------------------------------------
-
-
-def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
-    """What `tables` shows, as Markdown; right whatever the numbers are. `results` may hold other tables as well."""
-    parts = [_ways_in_words(results["calibration"], confidence)]
-    own = {name: results[name] for name in ("calibration", "class_calibration", "reliability")}
-    for model in own["class_calibration"]["model"].unique():
-        parts.append(_model_in_words({name: table[table["model"] == model] for name, table in own.items()}))
-    return "\n\n".join(parts)
-
-
-def _ways_in_words(overall: pd.DataFrame, confidence: float) -> str:
-    """What each way does to the scores of all models, from the table `calibration`."""
-    lines = []
-    for way, own in overall.groupby("way", sort=False):
-        lower, higher = (own["nll_change_high"] < 0).sum(), (own["nll_change_low"] > 0).sum()
-        moved = f", measurably lower than as trained for {lower} and higher for {higher}" if way != REFERENCE else ""
-        lines.append(
-            f"- **{WAY_NAMES[way]}**: negative log-likelihood {own['nll'].mean():.3f}{moved} of {len(own)}; "
-            f"class-wise calibration error {own['class_ece'].mean():.4f}, "
-            f"by chance {own['class_ece_chance'].mean():.4f}"
-        )
-    head = (
-        "The means over the models, and the ensemble where there is one, are below. A change is measurable if its "
-        f"{100 * confidence:g} % interval leaves out 0, and “by chance” is the error that perfectly calibrated "
-        "probabilities would be expected to show."
-    )
-    # Of models with every way, or means of different models would be compared.
-    complete = overall[overall.groupby("model")["way"].transform("size") == len(lines)]
-    if len(lines) > 1 and len(complete):
-        best = complete.groupby("way", sort=False)["nll"].mean().idxmin()
-        head = f"On average **{WAY_NAMES[best]}** has the least negative log-likelihood. {head}"
-    return head + "\n\n" + "\n".join(lines)
-
-
-def _model_in_words(results: dict[str, pd.DataFrame]) -> str:
-    """What one model states before and after, from the tables of this model."""
-    overall = results["calibration"].set_index("way")
-    best = overall["nll"].idxmin()
-    sentences = []
-    for way in dict.fromkeys(way for way in (REFERENCE, best) if way in overall.index):
-        classes = results["class_calibration"].query("way == @way")
-        answers = results["reliability"].query("way == @way and dx == @PREDICTED")
-        stated, right = (100 * np.average(answers[name], weights=answers["images"]) for name in ("confidence", "share"))
-        error, low, high, chance = overall.loc[way, ["ece", "ece_low", "ece_high", "ece_chance"]]
-        sentences.append(
-            f"{'As trained' if way == REFERENCE else f'After {WAY_NAMES[way]}'}"
-            f"{', the way with its least negative log-likelihood' if way == best else ''}, "
-            f"it states, over all images, {_classes_in_words(classes)}. Its answers are right in {right:.1f} % of them "
-            f"and given a probability of {stated:.1f} % on average; their expected calibration error is {error:.4f} "
-            f"({low:.4f}–{high:.4f}; by chance {chance:.4f})."
-        )
-    return f"**{results['calibration']['model'].iloc[0]}.** " + " ".join(sentences)
-
-
-def _classes_in_words(classes: pd.DataFrame) -> str:
-    """Which classes are stated measurably too often or too rarely, from rows of the table `class_calibration`."""
-    parts = []
-    for adverb, rows in (
-        (
-            "often",
-            classes[classes["error_low"] > bootstrap.ROUNDING].sort_values("error", ascending=False, kind="stable"),
-        ),
-        ("rarely", classes[classes["error_high"] < -bootstrap.ROUNDING].sort_values("error", kind="stable")),
-    ):
-        if len(rows):
-            most = rows.iloc[0]
-            low, high = sorted(100 * abs(most[name]) for name in ("error_low", "error_high"))
-            parts.append(
-                f"{len(rows)} of {len(classes)} classes too {adverb}{', most of all' if len(rows) > 1 else ','} "
-                f"`{most['dx']}` by {100 * abs(most['error']):.1f} points ({low:.1f} to {high:.1f}; "
-                f"{100 * most['stated']:.1f} % stated, {100 * most['share']:.1f} % of the images)"
-            )
-    return " and ".join(parts) or "no class measurably too often or too rarely"

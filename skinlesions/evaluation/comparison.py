@@ -3,7 +3,6 @@
 All models are scored on the same images and the same bootstrap resamples of lesions, so that differences are paired.
 """
 
-from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -11,35 +10,16 @@ import pandas as pd
 
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
+from skinlesions.core.names import ALWAYS_NV, CALIBRATION_METRICS, DESCRIBED, INTERVAL_METRICS
 from skinlesions.data import predictions
 from skinlesions.evaluation import influence
 from skinlesions.evaluation.bootstrap import bootstrap, holm, interval
 from skinlesions.evaluation.classification import confusion_table
-from skinlesions.evaluation.metrics import ALL_METRICS, CLASS_METRICS, METRIC_NAMES, summary
+from skinlesions.evaluation.metrics import ALL_METRICS, CLASS_METRICS, summary
 from skinlesions.evaluation.pairwise import Paired
 from skinlesions.evaluation.published import CLAIMS
 
-# What a classifier scores that calls every image a nevus: the floor under every accuracy on these data.
-ALWAYS_NV = "always_nv"
-
-INTERVAL_METRICS = (
-    "balanced_accuracy",
-    "accuracy",
-    "macro_f1",
-    "weighted_f1",
-    "macro_auc",
-    "macro_average_precision",
-)
 PROBABILITY_METRICS = ("macro_auc", "macro_average_precision", "nll", "brier", "ece")
-CALIBRATION_METRICS = ("nll", "brier", "ece")
-
-# What the table says of a model beside its scores.
-DESCRIBED = ("training", "initialisation")
-
-
-def display_name(model: str) -> str:
-    """`model` as readers see it."""
-    return "always “nv”" if model == ALWAYS_NV else model
 
 
 def tables(
@@ -105,27 +85,6 @@ def metrics(results: dict[str, pd.DataFrame]) -> dict[str, dict[str, float]]:
         name: {metric: float(f"{value:.6g}") for metric, value in row.items() if not np.isnan(value)}
         for name, row in comparison.to_dict("index").items()
     }
-
-
-def readable(table: pd.DataFrame, metrics: Sequence[str], digits: int = 3) -> pd.DataFrame:
-    """Some `metrics` of `table` as text, as `with_interval` writes them, under the names that readers know."""
-    return pd.DataFrame({METRIC_NAMES[metric]: with_interval(table, metric, digits) for metric in metrics})
-
-
-def with_interval(table: pd.DataFrame, metric: str, digits: int = 3) -> pd.Series:
-    """The column `metric` as text: "estimate (low–high)" where `table` has an interval of it, "–" where undefined."""
-
-    names = [name for name in (metric, f"{metric}_low", f"{metric}_high") if name in table]
-
-    def text(values: Sequence[float]) -> str:
-        if np.isnan(values[0]):
-            return "–"
-        estimate, *ends = [f"{value:.{digits}f}" for value in values]
-        # Unbreakable: an interval is read in one piece.
-        interval_text = "\N{WORD JOINER}–\N{WORD JOINER}".join(ends)
-        return f"{estimate}\N{NO-BREAK SPACE}({interval_text})" if ends else estimate
-
-    return pd.Series([text(row) for row in table[names].to_numpy()], index=table.index, dtype=object)
 
 
 def _comparison(

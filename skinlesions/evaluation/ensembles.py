@@ -30,27 +30,12 @@ from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions
 from skinlesions.evaluation import bootstrap, calibration, metrics, pairwise
 
-# The row of the comparison that is REFERENCE over its members, and the one that is stacked and rebalanced.
-ENSEMBLE = "ensemble"
-STACKED = "stacked"
-
 # Names the members of the ensemble, if they are all models.
 ALL = "all"
 
 # What every other way is compared with.
 REFERENCE = "mean"
 
-WAY_NAMES = {
-    "best_single": "the single model best on validation",
-    "best_single_rebalanced": "the single model, vector-scaled, rebalanced",
-    "geometric_mean": "geometric mean",
-    "greedy": "greedy selection",
-    "mean": "mean of the calibrated probabilities",
-    "prior_corrected_mean": "mean, prior-corrected, not rebalanced",
-    "prior_corrected_mean_rebalanced": "mean, prior-corrected",
-    "stacked": "stacked, not rebalanced",
-    "stacked_rebalanced": "stacked",
-}
 
 # How many models, counted again each time, the greedy selection may add.
 GREEDY_STEPS = 30
@@ -331,42 +316,6 @@ def compare(
     tested = table["way"] != REFERENCE
     table.loc[tested, "p_holm"] = bootstrap.holm(table.loc[tested, "p_value"].to_numpy())
     return table.sort_values([pairwise.METRIC, "way"], ascending=[False, True], ignore_index=True)
-
-
-def in_words(table: pd.DataFrame | None, confidence: float) -> str:
-    """What `compare` shows, as Markdown; right whatever the numbers are.
-
-    Args:
-        table: from `compare`; None: there is no ensemble.
-        confidence: of its intervals.
-    """
-    if table is None:
-        return "There is one model, and so no ensemble."
-    ways = table.set_index("way")
-    best, reference = ways.index[0], ways.loc[REFERENCE]
-    parts = [
-        f"The best balanced accuracy is that of **{WAY_NAMES[best]}**, {ways.loc[best, pairwise.METRIC]:.3f}; the "
-        f"{WAY_NAMES[REFERENCE]} has {reference[pairwise.METRIC]:.3f}."
-    ]
-    for verb, found in (
-        (
-            "More than the mean, after Holm's correction, have",
-            ways[(ways["difference"] > 0) & (ways["p_holm"] < 1 - confidence)],
-        ),
-        ("Less, after the same, have", ways[(ways["difference"] < 0) & (ways["p_holm"] < 1 - confidence)]),
-        ("Not to be told apart from the mean after it are", ways[ways["p_holm"] >= 1 - confidence]),
-    ):
-        listed = "; ".join(
-            f"{WAY_NAMES[row.Index]} by {100 * row.difference:+.1f} points "
-            f"({100 * row.difference_low:+.1f} to {100 * row.difference_high:+.1f})"
-            for row in found.itertuples()
-        )
-        parts += [f"{verb}: {listed}."] if listed else []
-    likeliest = ways["nll"].idxmin()
-    parts.append(
-        f"The probabilities of {WAY_NAMES[likeliest]} have the least log-likelihood loss, {ways['nll'].min():.3f}."
-    )
-    return "\n".join(f"- {part}" for part in parts)
 
 
 def shared_rows(models: dict[str, pd.DataFrame], split: str) -> pd.DataFrame:

@@ -14,11 +14,10 @@ from scipy.stats import norm
 
 from skinlesions.core import files, paths
 from skinlesions.core.classes import CLASSES, class_indices
+from skinlesions.core.names import DESCRIBED, ENSEMBLE
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import submission
 from skinlesions.evaluation.classification import confusion_table
-from skinlesions.evaluation.comparison import DESCRIBED
-from skinlesions.evaluation.ensembles import ENSEMBLE
 
 # A class with fewer lesions than this is called small.
 SMALL = 10
@@ -46,24 +45,6 @@ def read(folder: Path = paths.EXTERNAL_RAW) -> ExternalSet | None:
     if not source["images"]:
         return None
     return ExternalSet(folder, pd.read_csv(folder / "metadata.csv", dtype=str, keep_default_na=False), source)
-
-
-def opening(chosen: ExternalSet | None) -> str:
-    """What is scored, in words, or how to have something scored."""
-    if chosen is None:
-        return (
-            "**No external set was asked for, so there is nothing below but the questions.** Name one under "
-            "`data.external` in params.yaml (a zip file or folder of images, and a CSV file with their diagnoses) and "
-            "run `make report`; no model is trained again."
-        )
-    counts = chosen.table["dx"].value_counts()
-    listed = ", ".join(f"{counts.get(dx, 0):,} {dx}" for dx in CLASSES)
-    return (
-        f"**{chosen.source['name']}: {chosen.source['images']:,} images of {chosen.source['lesions']:,} lesions** "
-        f"({listed}). Source: {chosen.source['origin']}. None of them is in HAM10000 by name or content, and no lesion "
-        "by its identifier; whether one lesion was photographed for both under two identifiers was not looked for. "
-        f"{chosen.source['note']}"
-    )
 
 
 def tables(
@@ -211,82 +192,3 @@ def overall(scores: pd.DataFrame) -> pd.DataFrame:
 def _descriptions(table: pd.DataFrame) -> pd.DataFrame:
     """The columns comparison.DESCRIBED of every model of `table`, a row per model in the order of the table."""
     return table.drop_duplicates("model").set_index("model")[list(DESCRIBED)]
-
-
-def readable(against: pd.DataFrame) -> pd.DataFrame:
-    """The table `against` as text, a row per model, beside how it was trained."""
-    forms = {"out_of_fold": ".3f", "external": ".3f", "difference": "+.3f"}
-    columns = {
-        name.replace("_", " "): _with_interval(against[[name, f"{name}_low", f"{name}_high"]], form)
-        for name, form in forms.items()
-    }
-    single = ["–" if np.isnan(value) else f"{value:.3f}" for value in against["single_networks"]]
-    text = pd.DataFrame(columns | {"external, single networks": single}, index=against["model"])
-    return _descriptions(against).join(text)
-
-
-def readable_recalls(recalls: pd.DataFrame) -> pd.DataFrame:
-    """The table `recalls` as text, a row per model with how it was trained, and a column per class."""
-    text = recalls.assign(text=_with_interval(recalls[["recall", "low", "high"]], ".2f"))
-    counts = recalls.drop_duplicates("dx").set_index("dx")["images"]
-    wide = text.pivot(index="model", columns="dx", values="text")
-    return _descriptions(recalls).join(wide.rename(columns={dx: f"{dx} ({count:,})" for dx, count in counts.items()}))
-
-
-def _with_interval(values: pd.DataFrame, form: str = ".3f") -> list[str]:
-    """The columns estimate, low and high of `values` as text, numbers in the given form."""
-    dash, space = "\N{WORD JOINER}–\N{WORD JOINER}", "\N{NO-BREAK SPACE}"
-    between = f"{space}to{space}" if form.startswith("+") else dash
-    return [
-        f"{value:{form}}{space}({low:{form}}{between}{high:{form}})"
-        for value, low, high in values.itertuples(index=False)
-    ]
-
-
-def small_classes(recalls: pd.DataFrame) -> str:
-    """Which classes are too small to say much, in words, and what one image of each is worth."""
-    counts = recalls.drop_duplicates("dx").set_index("dx")["lesions"]
-    absent = [dx for dx in CLASSES if dx not in counts]
-    parts = [f"No image is of {', '.join(absent)}: the mean runs over the other classes."] if absent else []
-    small = counts[counts < SMALL].sort_values(kind="stable")
-    if len(small):
-        worth = "; ".join(
-            f"`{dx}` has {count}, so that one answer moves it by {100 / count / len(counts):.1f} points"
-            for dx, count in small.items()
-        )
-        parts.append(
-            f"Balanced accuracy is the mean of {len(counts)} recalls, however few lesions each rests on: {worth}."
-        )
-    return " ".join(parts) or f"Every class has at least {SMALL} lesions."
-
-
-def _named(row: pd.Series) -> str:
-    """The model of `row` with how it was trained and from which weights, as far as that is known."""
-    known = [row[key] for key in DESCRIBED if row[key] != "–"]
-    return f"{row['model']} ({', '.join(known)})" if known else row["model"]
-
-
-def found(against: pd.DataFrame, confidence: float) -> str:
-    """What the comparison of out-of-fold and external results says, in words."""
-    best, differs = against.iloc[0], against[(against["difference_low"] > 0) | (against["difference_high"] < 0)]
-    lower, mean = int((against["difference"] < 0).sum()), 100 * against["difference"].mean()
-    reach = (against["external_high"] - against["external_low"]).mean() / 2
-    parts = [
-        f"Of those scored here, the leader out of fold, {_named(best)}, has a balanced accuracy of "
-        f"**{best['external']:.3f}** ({best['external_low']:.3f}–{best['external_high']:.3f}) on the external set, "
-        f"and had {best['out_of_fold']:.3f} ({best['out_of_fold_low']:.3f}–{best['out_of_fold_high']:.3f}) out of "
-        "fold.",
-        f"Of {len(against)} models (the ensemble counts as one), {lower} score lower on the external set than out of "
-        "fold; the mean difference is "
-        f"{abs(mean):.1f} points {'down' if mean < 0 else 'up'}.",
-    ]
-    names = f"{len(differs)}: {', '.join(_named(row) for _, row in differs.iterrows())}" if len(differs) else "none"
-    parts.append(f"The {100 * confidence:g} % interval of the difference excludes zero for {names}.")
-    if len(against) > 2 and against[["external", "out_of_fold"]].nunique().min() > 1:
-        ranks = against["external"].corr(against["out_of_fold"], method="spearman")
-        parts.append(f"The two rankings agree to a rank correlation of {ranks:.2f}.")
-    parts.append(
-        f"The external intervals reach ±{100 * reach:.0f} points on average: a check for a gross error of the "
-        "protocol, such as a leak, and not a second ranking."
-    )
-    return " ".join(parts)

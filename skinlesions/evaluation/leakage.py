@@ -565,42 +565,6 @@ def balanced_accuracy(labels: np.ndarray, called: np.ndarray) -> float:
     return float(np.mean([(called[labels == label] == label).mean() for label in np.unique(labels)]))
 
 
-# --- in words ---------------------------------------------------------------------------------------------------
-
-
-def in_words(difference: float, low: float, high: float) -> str:
-    """A change in points, such as "rises by 5.9 points (4.2 to 7.7)", or that there is none to speak of.
-
-    Args:
-        difference: as a fraction of 1.
-        low: the lower end of its interval.
-        high: the upper end.
-    """
-    reach = f"({100 * low:+.1f} to {100 * high:+.1f})"
-    if low <= 0 <= high:
-        return f"does not change measurably, {100 * difference:+.1f} points {reach}"
-    return f"{'rises' if difference > 0 else 'falls'} by {100 * abs(difference):.1f} points {reach}"
-
-
-def mates_in_words(lesions: np.ndarray, groups: np.ndarray, tested: np.ndarray) -> str:
-    """How many tested images have mates, by identifier and with near-duplicates merged, and why the two may differ.
-
-    Args:
-        lesions: the identifier of every image's lesion, [N].
-        groups: the same, merged over near-duplicates, [N].
-        tested: bool [N].
-    """
-    identified, merged = exposed(lesions, tested), exposed(groups, tested)
-    start = f"By their identifiers, {identified.sum():,} of the {tested.sum():,} validation images show a lesion that"
-    more = int((merged & ~identified).sum())
-    if not more:
-        return f"{start} is trained on too; merging near-duplicates adds none, so these are the images with mates."
-    return (
-        f"{start} is trained on too. **{merged.sum():,} have mates here: {more:,} more**, because near-duplicates "
-        "under different lesion identifiers count as images of one lesion (notebook 02), and so as mates."
-    )
-
-
 def examples(labels: np.ndarray, groups: np.ndarray, tested: np.ndarray) -> list[tuple[int, int]]:
     """For each class the row of a tested image and that of a mate of it, the first in the order of the rows."""
     pairs = []

@@ -26,27 +26,6 @@ ALL_METRICS = (
     *(f"{metric}_{name}" for metric in CLASS_METRICS if metric != "recall" for name in CLASSES),
 )
 
-CLASS_METRIC_NAMES = {
-    "recall": "recall",
-    "specificity": "specificity",
-    "precision": "precision",
-    "f1": "F1",
-    "auc": "AUC",
-    "average_precision": "average precision",
-}
-
-METRIC_NAMES = {
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-    "macro_auc": "macro AUC",
-    "nll": "negative log-likelihood",
-    "brier": "Brier score",
-    "ece": "expected calibration error",
-    "macro_average_precision": "macro average precision",
-} | {f"{metric}_{name}": f"{text} of {name}" for metric, text in CLASS_METRIC_NAMES.items() for name in CLASSES}
-
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """The probabilities, float64 [..., C], of `logits` [..., C]; safe for logits of any size."""

@@ -20,7 +20,6 @@ from skinlesions.evaluation.bootstrap import CHUNK_NUMBERS, percentile_interval
 
 # What is decided, and the classes for which the answer is yes.
 TASKS = {"melanoma": ("mel",), "malignant": MALIGNANT}
-TASK_NAMES = {"melanoma": "melanoma against the rest", "malignant": "malignant against benign"}
 
 CRITERIA = ("specificity", "sensitivity")
 TARGETS = (0.90, 0.95)
@@ -31,8 +30,6 @@ GRID = np.linspace(0, 1, 101)
 # Threshold probabilities of the net benefit. Beyond .60 one would leave a lesion that is malignant rather than benign.
 THRESHOLDS = np.arange(1, 61) / 100
 
-# The operating points that are put into words.
-NAMED_POINTS = (("specificity", 0.90), ("sensitivity", 0.95))
 
 # What the product of a share and a number of images may be off by.
 ROUNDING = 1e-9
@@ -403,124 +400,3 @@ def _odds(thresholds: np.ndarray) -> np.ndarray:
     """p / (1 - p) of every threshold probability."""
     thresholds = np.asarray(thresholds, dtype=np.float64)
     return thresholds / (1 - thresholds)
-
-
-# --- in words ---------------------------------------------------------------------------------------------------
-
-
-def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
-    """What `tables` shows of the models drawn, as Markdown; right whatever the numbers are."""
-    return "\n\n".join(
-        [
-            *(_task_in_words(results, task) for task in dict.fromkeys(results["curves"]["task"])),
-            _targets_in_words(results["operating_points"]),
-            f"“Measurably” means that the {100 * confidence:g} % interval of the net benefit less that of the better "
-            "of the two, threshold by threshold, excludes zero.",
-        ]
-    )
-
-
-def _task_in_words(results: dict[str, pd.DataFrame], task: str) -> str:
-    """One task, with an item for each of the models drawn."""
-    areas, points, curves = (
-        results[name][results[name]["task"] == task].set_index("model")
-        for name in ("discrimination", "operating_points", "curves")
-    )
-    sizes = areas.iloc[0]
-    items = [f"**{TASK_NAMES[task].capitalize()}**, {sizes['positives']:,} of {sizes['images']:,} images:\n"]
-    for name in curves.index.unique():
-        own = curves.loc[name]
-        items.append(
-            f"- {name}: AUC {with_interval(areas.loc[name], 'auc')}, average precision "
-            f"{with_interval(areas.loc[name], 'average_precision')}. {_points_in_words(points.loc[[name]])} "
-            f"{_benefit_in_words(own[own['curve'] == 'advantage'])}"
-        )
-    return "\n".join(items)
-
-
-def with_interval(row: pd.Series | dict[str, float], metric: str) -> str:
-    """A metric with its interval, from `row`, which `estimated` made: "0.894 (0.882–0.906)"."""
-    value, low, high = (row[name] for name in (metric, f"{metric}_low", f"{metric}_high"))
-    if np.isnan(value):
-        return "undefined"
-    return f"{value:.3f}" + ("" if np.isnan([low, high]).any() else f" ({low:.3f}–{high:.3f})")
-
-
-def in_percent(row: pd.Series | dict[str, float], metric: str) -> str:
-    """The same of a share: "65.0 % (61.2–68.9)"."""
-    value, low, high = (100 * row[name] for name in (metric, f"{metric}_low", f"{metric}_high"))
-    if np.isnan(value):
-        return "undefined"
-    return f"{value:.1f} %" + ("" if np.isnan([low, high]).any() else f" ({low:.1f}–{high:.1f})")
-
-
-def _points_in_words(points: pd.DataFrame) -> str:
-    """What one model reaches at NAMED_POINTS of one task."""
-    sentences = []
-    for criterion, target in NAMED_POINTS:
-        other = next(name for name in CRITERIA if name != criterion)
-        for row in points.query("criterion == @criterion and target == @target").to_dict("records"):
-            sentences.append(
-                f"Asked for a {criterion} of {100 * target:g} %, it has a {other} of {in_percent(row, other)} at a "
-                f"{criterion} of {in_percent(row, criterion)}."
-            )
-    return " ".join(sentences)
-
-
-def _benefit_in_words(advantages: pd.DataFrame) -> str:
-    """Where the net benefit of one model in one task is above that of calling every image or none, and where not."""
-    low, high = advantages["low"].to_numpy(), advantages["high"].to_numpy()
-    above, below = low > 0, high < 0
-    everywhere = f"{_percents(advantages['x'].iloc[0])} to {_percents(advantages['x'].iloc[-1])}"
-    both = "that of calling every image and that of calling none"
-    if above.all():
-        text = f"At every threshold probability from {everywhere} its net benefit is measurably above {both}"
-    elif above.any():
-        text = f"Its net benefit is measurably above {both} at threshold probabilities of {_runs(advantages, above)}"
-    else:
-        text = f"At no threshold probability from {everywhere} is its net benefit measurably above {both}"
-    if above.any():
-        best = advantages[above].sort_values("y", kind="stable").iloc[-1]
-        text += (
-            f", most at {_percents(best['x'])}, where this is worth {1000 * best['y']:.1f} "
-            f"({1000 * best['low']:.1f}–{1000 * best['high']:.1f}) true positives per 1,000 images"
-        )
-    if below.any():
-        text += f"; at {_runs(advantages, below)} it is measurably below the better of the two"
-    if (rest := ~above & ~below).any() and not rest.all():
-        text += f"; at {_runs(advantages, rest)} it cannot be told from the better of the two"
-    return f"{text}."
-
-
-def _runs(advantages: pd.DataFrame, chosen: np.ndarray) -> str:
-    """The threshold probabilities of the rows that are `chosen`, bool [T], neighbours as a range."""
-    places = np.flatnonzero(chosen)
-    pieces = np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
-    x = advantages["x"].to_numpy()
-    listed = [
-        f"{_percents(x[piece[0]])} to {_percents(x[piece[-1]])}" if len(piece) > 1 else _percents(x[piece[0]])
-        for piece in pieces
-    ]
-    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
-
-
-def _percents(share: float) -> str:
-    """A threshold probability: "5 %"."""
-    return f"{100 * share:.3g} %"
-
-
-def _targets_in_words(points: pd.DataFrame) -> str:
-    """How near the test images come to what was asked for on the validation images, over all models."""
-    reached, low, high = (
-        np.where(points["criterion"] == "sensitivity", points[f"sensitivity{end}"], points[f"specificity{end}"])
-        for end in ("", "_low", "_high")
-    )
-    held = (low <= points["target"]) & (points["target"] <= high)
-    far = int(np.nan_to_num(np.abs(reached - points["target"])).argmax())
-    row = points.iloc[far]
-    return (
-        "The thresholds were chosen on validation images, where they reach what is asked for. What they reach on the "
-        f"test images has an interval that holds it at {held.sum()} of {len(points)} operating points, over all models "
-        f"and tasks; farthest off is {row['model']}, {TASK_NAMES[row['task']]}, with a {row['criterion']} of "
-        f"{100 * reached[far]:.1f} % where {100 * row['target']:g} % was asked for."
-    )

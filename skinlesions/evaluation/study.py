@@ -14,6 +14,7 @@ import pandas as pd
 
 from skinlesions.core import files, paths
 from skinlesions.core.errors import UserError
+from skinlesions.core.names import ALWAYS_NV, ENSEMBLE, STACKED, leading
 from skinlesions.data import balancing, predictions
 from skinlesions.evaluation import (
     ablations,
@@ -26,7 +27,6 @@ from skinlesions.evaluation import (
     selective,
     subgroups,
 )
-from skinlesions.evaluation.ensembles import ENSEMBLE, STACKED
 from skinlesions.evaluation.metrics import softmax
 
 # What is published beside the predictions.
@@ -157,7 +157,7 @@ def tables(
     scores = pairwise.compare(labels, answers, groups, tested, confidence, interval_method)
     del tested
     compared = comparison.tables(truth, answering, weights, scores, descriptions)
-    shown = leading(compared["comparison"])
+    shown = leading(compared["comparison"]["model"].tolist())
 
     parts = {
         name: (
@@ -186,35 +186,11 @@ def tables(
     )
 
 
-def in_words(results: dict[str, pd.DataFrame], confidence: float) -> dict[str, str]:
-    """What `tables` shows, as Markdown by topic: transfer, ensembles, calibration, decisions, groups, selection."""
-    return {
-        "transfer": ablations.in_words(results["transfer"], confidence),
-        "ensembles": ensembles.in_words(results.get("ensembles"), confidence),
-        "calibration": calibration.in_words(results, confidence),
-        "decisions": operating_points.in_words(results, confidence)
-        + f"\n\n{subgroups.discrimination_in_words(results)}",
-        "groups": subgroups.in_words(results, confidence),
-        "selection": selective.in_words(results, confidence),
-    }
-
-
-def leading(comparison_table: pd.DataFrame) -> list[str]:
-    """Whose curves are drawn: the best single model, and after it the ensemble where there is one.
-
-    Args:
-        comparison_table: `tables(...)["comparison"]`, best model first.
-    """
-    names = comparison_table["model"].tolist()
-    single = next(name for name in names if name not in (ENSEMBLE, STACKED, comparison.ALWAYS_NV))
-    return [single, ENSEMBLE] if ENSEMBLE in names else [single]
-
-
 def _check(models: dict[str, pd.DataFrame]) -> None:
     """Refuse no models, and names that the tables add rows of."""
     if not models:
         raise UserError("there are no predictions to compare; name at least one model")
-    for name in (ENSEMBLE, STACKED, comparison.ALWAYS_NV):
+    for name in (ENSEMBLE, STACKED, ALWAYS_NV):
         if name in models:
             raise UserError(f"a model cannot be called {name!r}: the comparison adds a row of that name")
 

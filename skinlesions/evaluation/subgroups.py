@@ -15,6 +15,7 @@ import pandas as pd
 from skinlesions.core import paths
 from skinlesions.core.classes import CLASSES, DX_TYPES, MALIGNANT, SEXES
 from skinlesions.core.errors import UserError
+from skinlesions.core.names import ALL, ALL_IMAGES, MINIMUM_LESIONS
 from skinlesions.evaluation import operating_points
 from skinlesions.evaluation.bootstrap import percentile_interval
 
@@ -24,38 +25,15 @@ METADATA_COLUMNS = ("image_id", "age", "sex", "localization", "dx_type")
 ATTRIBUTES = ("sex", "age", "localization", "dx_type")
 # Those of the patient and the lesion; how a diagnosis was confirmed follows from what the lesion looked like.
 COMPARED = ("sex", "age", "localization")
-ATTRIBUTE_NAMES = {"sex": "sex", "age": "age", "localization": "localization", "dx_type": "confirmed by"}
 
 # The first year of each band, and what the band is called.
 AGE_BANDS = ((0, "under 30"), (30, "30–44"), (45, "45–59"), (60, "60–74"), (75, "75 and over"))
 UNKNOWN = "unknown"
 
-# The one group of all images, which the others are read against.
-ALL, ALL_IMAGES = "all", "all images"
-
-# A score that rests on fewer lesions is marked as small: one lesion is worth more than five points of it, and a
-# percentile interval of a share close to 0 or 1 is then too narrow.
-MINIMUM_LESIONS = 20
-
-# How many groups a sentence names.
-NAMED = 4
 
 METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc", "recall_mel", "sensitivity", "specificity")
-METRIC_NAMES = {
-    "balanced_accuracy": "balanced accuracy",
-    "macro_auc": "macro AUC",
-    "malignant_auc": "AUC, malignant against benign",
-    "recall_mel": "recall of melanoma",
-    "sensitivity": "sensitivity to malignant lesions",
-    "specificity": "specificity on benign lesions",
-}
 # Those that are compared with all other images.
 RATES = ("balanced_accuracy", "recall_mel", "sensitivity", "specificity")
-
-NO_SKIN_TONE = (
-    "HAM10000 has no label of skin tone, and its images come from Austria and Australia: whether the model does worse "
-    "on some skin tones cannot be told from these data."
-)
 
 
 # --- metadata ---------------------------------------------------------------------------------------------------
@@ -355,108 +333,3 @@ def _estimate(name: str, values: np.ndarray, confidence: float) -> dict[str, flo
     """The first of `values` [R + 1] with the interval of the others."""
     low, high = percentile_interval(values[1:], confidence)
     return {name: float(values[0]), "low": low, "high": high}
-
-
-# --- in words ---------------------------------------------------------------------------------------------------
-
-
-def in_words(results: dict[str, pd.DataFrame], confidence: float) -> str:
-    """What `tables` shows, as Markdown paragraphs; right whatever the numbers are."""
-    parts = [_groups_in_words(results, "sensitivity"), _groups_in_words(results, "specificity")]
-    parts += [_chance_in_words(results["group_differences"], confidence), _nevi_in_words(results), NO_SKIN_TONE]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _groups_in_words(results: dict[str, pd.DataFrame], metric: str) -> str:
-    """The range of a score over the groups that are large enough, and which of them differ from all other images."""
-    scores = results["group_scores"].query("metric == @metric and small == 'no' and attribute in @COMPARED")
-    if scores.empty:
-        return f"No group has enough lesions for its {METRIC_NAMES[metric]} to be read."
-    ranked = scores.sort_values("value", kind="stable")
-    ends = [_named(ranked.iloc[position]) for position in (0, -1)]
-    spread = f"between {ends[0]} and {ends[1]}" if len(ranked) > 1 else ends[0]
-    differences = results["group_differences"].query("metric == @metric and small == 'no' and attribute in @COMPARED")
-    apart = differences[(differences["low"] > 0) | (differences["high"] < 0)]
-    apart = apart.sort_values("difference", key=abs, ascending=False, kind="stable")
-    listed = "; ".join(
-        f"{ATTRIBUTE_NAMES[row.attribute]} {row.group} by {100 * row.difference:+.1f} points "
-        f"({100 * row.low:+.1f} to {100 * row.high:+.1f})"
-        for row in apart.head(NAMED).itertuples()
-    )
-    closing = "None differs measurably from all other images."
-    if len(apart):
-        most = " most of all" if len(apart) > NAMED else ""
-        verb = "differs" if len(apart) == 1 else "differ"
-        closing = f"{len(apart)} of {len(differences)} {verb} measurably from all other images,{most} {listed}."
-    return (
-        f"The **{METRIC_NAMES[metric]}** is {spread}, over the {len(scores)} group{'s' * (len(scores) > 1)} by sex, "
-        f"age and localization with at least {MINIMUM_LESIONS} such lesions. {closing}"
-    )
-
-
-def _named(row: pd.Series) -> str:
-    """A score with the group that it is of."""
-    return (
-        f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f}; {ATTRIBUTE_NAMES[row['attribute']]} {row['group']}, "
-        f"{row['lesions']:,} lesions)"
-    )
-
-
-def _chance_in_words(differences: pd.DataFrame, confidence: float) -> str:
-    """How many comparisons there were, and how many would stand out by chance."""
-    compared = differences.query(
-        "metric in ['sensitivity', 'specificity'] and small == 'no' and attribute in @COMPARED"
-    )
-    if compared.empty:
-        return ""
-    return (
-        f"These are {len(compared)} comparisons, uncorrected: were there no differences at all, about "
-        f"{(1 - confidence) * len(compared):.1f} of them would stand out by chance. A difference need not be the "
-        "group's own: groups differ in which diagnoses they hold and in where the images were taken."
-    )
-
-
-def discrimination_in_words(results: dict[str, pd.DataFrame]) -> str:
-    """The AUC, malignant against benign, on the images confirmed by histopathology beside that on all; "" without."""
-    scores = results["group_scores"].query("metric == 'malignant_auc'").set_index(["attribute", "group"])
-    keys = [("dx_type", "histo"), (ALL, ALL_IMAGES)]
-    if not set(keys) <= set(scores.index):
-        return ""
-    histo, everything = (
-        f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f})" for row in (scores.loc[key] for key in keys)
-    )
-    return (
-        f"**What these rest on.** Of the images confirmed by histopathology alone, the AUC of malignant against benign "
-        f"is {histo}, where it is {everything} over all: most benign images are nevi that nobody thought worth "
-        "excising, and easy. Cameras may differ between the two kinds as well."
-    )
-
-
-def _nevi_in_words(results: dict[str, pd.DataFrame]) -> str:
-    """The nevi confirmed by histopathology against those confirmed by follow-up."""
-    rows = results["nevi"].set_index("dx_type")
-    if "histo less follow_up" not in rows.index:
-        return ""
-    histo, follow, change = (rows.loc[name] for name in ("histo", "follow_up", "histo less follow_up"))
-    low, high = 100 * change["specificity_low"], 100 * change["specificity_high"]
-    reach = f"{100 * change['specificity']:+.1f} points, {low:+.1f} to {high:+.1f}"
-    if low <= 0 <= high:
-        verdict = f"the two do not differ measurably ({reach})"
-    else:
-        verdict = f"it is {'lower' if high < 0 else 'higher'} on the former ({reach})"
-    otherwise = results["groups"].query("attribute == 'dx_type' and group != 'histo'")["classes"]
-    fair = ""
-    if not otherwise.str.contains("|".join(MALIGNANT)).any():
-        fair = (
-            " The malignant lesions are all confirmed by histopathology, so the former are their fair counterpart: "
-            "lesions that somebody thought worth excising."
-        )
-    return (
-        f"**Nevi.** Of the {histo['images']:,} nevi confirmed by histopathology, "
-        f"{operating_points.in_percent(histo, 'specificity')} are not called malignant; "
-        f"of the {follow['images']:,} confirmed "
-        f"by follow-up, {operating_points.in_percent(follow, 'specificity')}: {verdict}. The model recognises "
-        f"{operating_points.in_percent(histo, 'recall')} of the former as nevi and "
-        f"{operating_points.in_percent(follow, 'recall')} of "
-        f"the latter.{fair}"
-    )

@@ -14,10 +14,11 @@ import pandas as pd
 from skinlesions.core import files, paths
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import run_main
+from skinlesions.core.names import CLASS_METRIC_NAMES, METRIC_NAMES
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import influence
 from skinlesions.evaluation.bootstrap import METHODS, bootstrap, interval, lesion_resamples
-from skinlesions.evaluation.metrics import CLASS_METRIC_NAMES, METRIC_NAMES, OVERALL_METRICS, summary
+from skinlesions.evaluation.metrics import OVERALL_METRICS, summary
 
 # Where the command line says nothing else.
 CONFIDENCE = 0.95

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skinlesions.evaluation.calibration import CHANCES, PREDICTED, SCORE_NAMES, WAY_NAMES
+from skinlesions.core.names import CALIBRATION_NAMES as WAY_NAMES
+from skinlesions.evaluation.calibration import CHANCES, PREDICTED, SCORE_NAMES
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
 
 GRID_COLOR = "#E6E6E6"

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.evaluation.comparison import ALWAYS_NV, display_name
-from skinlesions.evaluation.ensembles import REFERENCE, WAY_NAMES
-from skinlesions.evaluation.metrics import METRIC_NAMES
+from skinlesions.core.names import ALWAYS_NV, METRIC_NAMES, display_name
+from skinlesions.core.names import ENSEMBLE_NAMES as WAY_NAMES
+from skinlesions.evaluation.ensembles import REFERENCE
 from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
 
 # How models.networks calls a model without a backbone, for which there are no weights to be had; not imported: figures

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skinlesions.evaluation.operating_points import TASK_NAMES, with_interval
+from skinlesions.core.formatting import estimate
+from skinlesions.core.names import TASK_NAMES
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
 
 # Told apart by line as well; more models than these are too many for one panel.
@@ -42,7 +43,7 @@ def curves(table: pd.DataFrame, points: pd.DataFrame, discrimination: pd.DataFra
             left.plot(1 - reached["specificity"], reached["sensitivity"], **_marker(number))
         name = TASK_NAMES[task]
         for axes, area, title in ((left, "auc", f"{name}: AUC"), (right, "average_precision", "average precision")):
-            lines = [f"{model}: {with_interval(own.loc[model], area)}" for model in models]
+            lines = [f"{model}: {estimate(own.loc[model], area)}" for model in models]
             axes.set_title("\n".join([title, *lines]), loc="left", fontsize=9)
             _unit_square(axes)
         left.set_xlabel("1 − specificity (share of the others called)")

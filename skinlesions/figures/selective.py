@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.evaluation.selective import REFERENCE, SCORE_NAMES
+from skinlesions.core.names import CERTAINTY_NAMES as SCORE_NAMES
+from skinlesions.evaluation.selective import REFERENCE
 from skinlesions.figures.operating_points import COLORS, LINES
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
 

@@ -6,8 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skinlesions.evaluation.operating_points import in_percent
-from skinlesions.evaluation.subgroups import ALL, ATTRIBUTE_NAMES, METRIC_NAMES, MINIMUM_LESIONS
+from skinlesions.core.formatting import estimate
+from skinlesions.core.names import ALL, ATTRIBUTE_NAMES, MINIMUM_LESIONS
+from skinlesions.core.names import GROUP_METRIC_NAMES as METRIC_NAMES
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
 
 SHOWN = ("balanced_accuracy", "recall_mel", "sensitivity", "specificity")
@@ -102,7 +103,7 @@ def nevi(table: pd.DataFrame) -> Figure:
         for position, row in zip(positions, own.to_dict("records"), strict=True):
             side = "right" if row[metric] > 0.5 else "left"
             place = {"xytext": (0, 6), "textcoords": "offset points", "ha": side, "va": "bottom", "fontsize": 9}
-            axes.annotate(in_percent(row, metric), (row[metric], position), **place)
+            axes.annotate(estimate(row, metric, unit="%"), (row[metric], position), **place)
         axes.set_title(f"share of the nevi {title}", fontsize=10)
         axes.set_xlim(-0.02, 1.02)
         axes.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from skinlesions.core import files
+from skinlesions.core.names import ENSEMBLE
 from skinlesions.core.progress import Progress
 from skinlesions.data import images, isic_csv
 from skinlesions.evaluation import ensembles
-from skinlesions.evaluation.ensembles import ENSEMBLE
 from skinlesions.evaluation.external import GROUND_TRUTH, ExternalSet
 from skinlesions.evaluation.metrics import softmax, summary
 from skinlesions.inference import predictor

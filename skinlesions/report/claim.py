@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skinlesions.core.classes import CLASSES, MALIGNANT
+from skinlesions.core.formatting import estimate, listed, number, percent, plural
+from skinlesions.core.names import ALL, ENSEMBLE, STACKED
 from skinlesions.data import balancing
-from skinlesions.evaluation.ensembles import ENSEMBLE, STACKED
-from skinlesions.evaluation.subgroups import ALL
-from skinlesions.report.evidence import FITS, Evidence, Leaders, Place, estimate, listed, number, percent, plural
+from skinlesions.report.evidence import FITS, Evidence, Leaders, Place
 
 DONE, PARTLY, NOT_DONE, NOT_APPLICABLE = "done", "partly", "not done", "not applicable"
 STATUSES = (DONE, PARTLY, NOT_DONE, NOT_APPLICABLE)

@@ -13,10 +13,7 @@ import pandas as pd
 from skinlesions.core import paths
 from skinlesions.core.config import Params
 from skinlesions.core.errors import UserError
-from skinlesions.evaluation import comparison, study
-from skinlesions.evaluation.ensembles import ENSEMBLE
-
-ABSENT = "–"
+from skinlesions.core.names import ENSEMBLE, leading
 
 # How an image becomes a square, by the names of params.yaml.
 FITS = {
@@ -163,7 +160,7 @@ class Leaders:
         """
         columns = ("balanced_accuracy", "balanced_accuracy_low", "balanced_accuracy_high", "macro_auc")
         table = evidence.table("compare/comparison", "model", "training", "initialisation", *columns)
-        return cls(table, study.leading(table))
+        return cls(table, leading(table["model"].tolist()))
 
     @property
     def single(self) -> str:
@@ -210,35 +207,6 @@ def check_links(folder: Path, names: list[str]) -> None:
                 raise UserError(f"{name} links to {link}, but the report has no such file")
             if anchor and anchor not in map(html.unescape, _ID.findall(target.read_text(encoding="utf-8"))):
                 raise UserError(f"{name} links to {link}, but {target.name} has no such anchor")
-
-
-def number(value: float, digits: int = 3) -> str:
-    """`value` as text, a dash where there is none."""
-    return ABSENT if pd.isna(value) else f"{value:.{digits}f}"
-
-
-def percent(value: float, digits: int = 0) -> str:
-    """The share `value` as a percentage, a dash where there is none."""
-    return ABSENT if pd.isna(value) else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
-
-
-def estimate(row: Mapping[str, Any], name: str, digits: int = 3) -> str:
-    """The value `name` of a row of a table with its interval, where it has one, as text: "0.703 (0.679–0.726)"."""
-    ends = {end: row[end] for end in (f"{name}_low", f"{name}_high") if end in row and not pd.isna(row[end])}
-    one = pd.DataFrame([{name: row[name]} | (ends if len(ends) > 1 else {})], dtype=float)
-    text = comparison.with_interval(one, name, digits).iloc[0]
-    # A dash before a minus sign cannot be read.
-    return text.replace("–", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}") if "(-" in text else text
-
-
-def plural(count: int, noun: str, nouns: str = "") -> str:
-    """`count` and what is counted: "1 image", "2,000 images"."""
-    return f"{count:,} {noun if count == 1 else nouns or f'{noun}s'}"
-
-
-def listed(words: list[str]) -> str:
-    """`words` as in a sentence: "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _page_label(page: str) -> str:

@@ -13,13 +13,20 @@ import pandas as pd
 
 from skinlesions.core import files
 from skinlesions.core.classes import CLASS_NAMES, CLASSES, MALIGNANT
+from skinlesions.core.formatting import ABSENT, estimate, number, percent
+from skinlesions.core.names import (
+    ATTRIBUTE_NAMES,
+    CALIBRATION_METRICS,
+    CLASS_METRIC_NAMES,
+    INTERVAL_METRICS,
+    METRIC_NAMES,
+    MINIMUM_LESIONS,
+    TASK_NAMES,
+)
+from skinlesions.core.names import CALIBRATION_NAMES as WAY_NAMES
 from skinlesions.data import balancing
-from skinlesions.evaluation import comparison, ensembles
-from skinlesions.evaluation.calibration import WAY_NAMES
-from skinlesions.evaluation.metrics import CLASS_METRIC_NAMES, METRIC_NAMES
-from skinlesions.evaluation.operating_points import TASK_NAMES
-from skinlesions.evaluation.subgroups import ATTRIBUTE_NAMES, MINIMUM_LESIONS
-from skinlesions.report.evidence import ABSENT, FITS, Evidence, Leaders, Place, estimate, number, percent
+from skinlesions.evaluation import ensembles
+from skinlesions.report.evidence import FITS, Evidence, Leaders, Place
 
 # How `skinlesions.inference.predict` calibrates the networks of each fold.
 PREDICTED_WAY = "temperature"
@@ -144,7 +151,7 @@ def _facts(evidence: Evidence, leaders: Leaders) -> dict[str, Any]:
 
 def _scores(leaders: Leaders) -> Table:
     """The overall scores of the leaders, side by side."""
-    metrics = (*comparison.INTERVAL_METRICS, *comparison.CALIBRATION_METRICS)
+    metrics = (*INTERVAL_METRICS, *CALIBRATION_METRICS)
     rows = [[METRIC_NAMES[name], *(estimate(leaders.row(model), name) for model in leaders.names)] for name in metrics]
     return Table(
         "Over all classes, out of fold. Of the last three, less is better; they are of the probabilities as trained, "

@@ -1,14 +1,13 @@
 """The result table as readers see it, on the first page and in the README."""
 
-from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pandas as pd
 
 from skinlesions.core.errors import UserError
+from skinlesions.core.formatting import estimates, number, percent, plain
+from skinlesions.core.names import ALWAYS_NV, DESCRIBED, ENSEMBLE, STACKED, display_name
 from skinlesions.core.paths import relative
-from skinlesions.evaluation.comparison import ALWAYS_NV, DESCRIBED, display_name
-from skinlesions.evaluation.ensembles import ENSEMBLE, STACKED
 
 # The figure and tables of notebook 04 on which the report opens.
 FIGURE = "forest"
@@ -17,7 +16,6 @@ CLASSES = "classes.csv"
 
 _METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "macro_auc": "Macro AUC"}
 _SHORT = {"frozen features": "frozen", "ImageNet": "ImageNet", "random": "random weights"}
-_ABSENT = "–"
 
 
 def read(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -57,13 +55,12 @@ def headline(folder: Path, confidence: float) -> pd.DataFrame:
                 ", ".join(text for text in (_SHORT.get(training, training), _SHORT.get(initialisation)) if text)
                 for training, initialisation in comparison[list(DESCRIBED)].itertuples(index=False)
             ],
-            f"Balanced accuracy ({confidence:.0%} interval)".replace("%", " %"): [
-                f"{value:.3f} ({low:.3f}–{high:.3f})" if low < high else _number(value)
-                for value, low, high in comparison[list(balanced)].itertuples(index=False)
+            f"Balanced accuracy ({plain(percent(confidence))} interval)": [
+                plain(text) for text in estimates(comparison, "balanced_accuracy")
             ],
         }
-        | {title: [_number(value) for value in comparison[metric]] for metric, title in _METRICS.items()}
-        | {"Melanoma recall": [_number(melanoma.get(name)) for name in comparison["model"]]}
+        | {title: [number(value) for value in comparison[metric]] for metric, title in _METRICS.items()}
+        | {"Melanoma recall": [number(melanoma.get(name)) for name in comparison["model"]]}
     )
 
 
@@ -72,11 +69,3 @@ def best(folder: Path) -> str:
     comparison = read(folder, COMPARISON, ("model", "balanced_accuracy"))
     single = comparison[~comparison["model"].isin([ENSEMBLE, STACKED, ALWAYS_NV])]
     return str(single.sort_values("balanced_accuracy", ascending=False, kind="stable")["model"].iloc[0])
-
-
-def _number(value: float | None) -> str:
-    """`value` with three decimals, a dash where there is none."""
-    if value is None or pd.isna(value):
-        return _ABSENT
-    # From the six digits of the file as a reader rounds them; binary fractions would turn 0.6665 into 0.666.
-    return str(Decimal(f"{value:.6g}").quantize(Decimal("0.001"), ROUND_HALF_UP))

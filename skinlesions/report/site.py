@@ -19,10 +19,11 @@ from skinlesions.core import files
 from skinlesions.core.classes import CLASS_NAMES, MALIGNANT
 from skinlesions.core.config import Params
 from skinlesions.core.errors import UserError
+from skinlesions.core.formatting import percent
 from skinlesions.data import predictions
 from skinlesions.report import claim, model_card, results
 from skinlesions.report.chapters import Chapter
-from skinlesions.report.evidence import Evidence, check_links, percent
+from skinlesions.report.evidence import Evidence, check_links
 from skinlesions.report.tables import tidy
 
 TITLE = "Seven-class skin-lesion classification on HAM10000"

@@ -8,10 +8,9 @@ from PIL import Image
 
 from skinlesions.core import files
 from skinlesions.core.classes import CLASSES
+from skinlesions.core.names import ALWAYS_NV, DESCRIBED, ENSEMBLE
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import metrics
-from skinlesions.evaluation.comparison import ALWAYS_NV, DESCRIBED
-from skinlesions.evaluation.ensembles import ENSEMBLE
 from skinlesions.evaluation.external import GROUND_TRUTH, ExternalSet, read
 
 DX = ["mel", "mel", "nv", "nv", "nv", "nv", "bcc", "df"]

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import coverage, measurement, prepare
 from benchmarks.__main__ import NAMES, PAGE, updated
-from skinlesions.core import config, files, paths
+from skinlesions.core import config, files, names, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data import images
 from skinlesions.evaluation import metrics
@@ -89,5 +89,5 @@ def test_simulated_studies_have_their_truth():
 def test_the_table_of_coverage_has_every_metric_and_way():
     ((title, table),) = coverage.measure(quick=True).items()
     assert title.startswith("5 studies")
-    assert table["metric"].tolist() == [metrics.METRIC_NAMES[name] for name in coverage.METRICS]
+    assert table["metric"].tolist() == [names.METRIC_NAMES[name] for name in coverage.METRICS]
     assert {"lesions, percentile", "lesions, bca", "images, percentile", "images, bca"} < set(table.columns)

@@ -362,36 +362,6 @@ def test_calibration_errors_spread_as_their_intervals_say_and_around_chance_if_h
         assert excess > 1.5 if skew else excess == pytest.approx(1, abs=0.15)
 
 
-def test_words_follow_the_tables(tabulated):
-    *_, found = tabulated
-    text = calibration.in_words(found | {"another": pd.DataFrame()}, 0.9)
-    assert "On average **vector scaling** has the least" in text
-    assert "- **as trained**: negative" in text
-    assert "- **vector scaling**: negative" in text and "lower than as trained for 1 and higher for 0 of 2;" in text
-    assert "90 % interval" in text and "nan" not in text
-    model = text[text.index("**wrong.**") :]
-    before, after = model.split("After vector scaling, the way with its least negative log-likelihood, ")
-    classes = found["class_calibration"].query("way == 'as_trained'")
-    most = classes.sort_values("error").iloc[-1]
-    assert f"{(classes['error_low'] > 0).sum()} of 7 classes too often, most of all `{most['dx']}` by" in before
-    assert f"{100 * most['stated']:.1f} % stated, {100 * most['share']:.1f} % of the images" in before
-    accuracy = 100 * found["reliability"].query("way == 'vector' and dx == 'predicted'")["share"].mean()
-    assert f"right in {accuracy:.1f} % of them" in after
-
-
-def test_words_of_a_model_that_nothing_helps():
-    labels, truth, _ = skewed(600, seed=11)
-    weights = bootstrap.lesion_resamples(np.arange(600), labels, 40, seed=0)
-    honest = np.tile(np.bincount(labels, minlength=7) / 600, (600, 1))
-    for scored in ({"as_trained": honest}, {"as_trained": honest, "temperature": softmax(-truth)}):
-        found = calibration.tables(labels, {"flat": scored}, weights, 0.95, ["flat"])
-        text = calibration.in_words(found, 0.95)
-        assert "As trained, the way with its least negative log-likelihood, it states" in text
-        assert "over all images, no class measurably too often or too rarely" in text
-        assert "After" not in text
-    assert "for 0 and higher for 1 of 1" in text
-
-
 @pytest.mark.parametrize("file", sorted(paths.REPORTS_PREDICTIONS.glob("*.csv.gz")), ids=lambda file: file.name)
 def test_scaling_fitted_on_validation_images_holds_on_the_test_images_of_the_published_predictions(file):
     table = predictions.read(file)

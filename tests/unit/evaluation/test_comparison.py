@@ -6,6 +6,7 @@ from sklearn import metrics as reference
 from skinlesions.core import files
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
+from skinlesions.core.names import DESCRIBED, INTERVAL_METRICS
 from skinlesions.data import predictions
 from skinlesions.evaluation import calibration, comparison, study
 from skinlesions.evaluation.bootstrap import bootstrap, lesion_resamples
@@ -56,7 +57,7 @@ def test_estimates_agree_with_scikit_learn_and_lie_in_their_intervals(models, ta
         "nll": reference.log_loss(test["dx"], probabilities, labels=CLASSES),
     }
     assert {name: row[name] for name in expected} == pytest.approx(expected)
-    for metric in comparison.INTERVAL_METRICS:
+    for metric in INTERVAL_METRICS:
         assert row[f"{metric}_low"] < row[metric] < row[f"{metric}_high"]
 
 
@@ -155,19 +156,6 @@ def test_metrics_are_flat_and_finite(tables):
     assert metrics["resnet50"]["balanced_accuracy"] == pytest.approx(row["balanced_accuracy"], rel=1e-5)
 
 
-def test_the_table_reads_as_text(tables):
-    table = tables["comparison"].set_index("model")
-    text = comparison.readable(table, ("balanced_accuracy", "macro_auc", "nll"))
-    row = table.loc["resnet50"]
-    low, high = row["balanced_accuracy_low"], row["balanced_accuracy_high"]
-    assert list(text.columns) == ["balanced accuracy", "macro AUC", "negative log-likelihood"]
-    joined = {"\N{NO-BREAK SPACE}": " ", "\N{WORD JOINER}": ""}
-    cell = text.loc["resnet50", "balanced accuracy"].translate(str.maketrans(joined))
-    assert cell == f"{row['balanced_accuracy']:.3f} ({low:.3f}–{high:.3f})"
-    assert text.loc["resnet50", "negative log-likelihood"] == f"{row['nll']:.3f}"
-    assert list(text.loc["always_nv"])[1:] == ["–", "–"]
-
-
 def test_one_model_has_no_ensemble_and_no_differences(models):
     tables = compared({"vgg16": models["vgg16"]})
     assert list(tables["comparison"]["model"]) == ["vgg16", "always_nv"]
@@ -207,10 +195,10 @@ def test_predictions_that_do_not_belong_together_are_refused(models):
 def test_the_table_says_how_each_model_was_trained(models):
     known = {name: described(name, training="fine-tuned") for name in models}
     table = study.tables(study_of(models, descriptions=known), **SETTINGS)["comparison"].set_index("model")
-    assert table.loc["vgg16", list(comparison.DESCRIBED)].tolist() == ["fine-tuned", "ImageNet"]
-    assert table.loc["ensemble", list(comparison.DESCRIBED)].tolist() == ["mean of 3 models", "–"]
-    assert table.loc["stacked", list(comparison.DESCRIBED)].tolist() == ["stacked on 3 models", "–"]
-    assert table.loc["always_nv", list(comparison.DESCRIBED)].tolist() == ["–", "–"]
+    assert table.loc["vgg16", list(DESCRIBED)].tolist() == ["fine-tuned", "ImageNet"]
+    assert table.loc["ensemble", list(DESCRIBED)].tolist() == ["mean of 3 models", "–"]
+    assert table.loc["stacked", list(DESCRIBED)].tolist() == ["stacked on 3 models", "–"]
+    assert table.loc["always_nv", list(DESCRIBED)].tolist() == ["–", "–"]
 
 
 def test_the_ensemble_has_the_members_it_is_told(models):

@@ -207,21 +207,6 @@ def test_the_comparison_of_ensembles(built):
     assert row["nll"] == pytest.approx(metrics.summary(labels, built.probabilities["stacked"])["nll"])
 
 
-def test_what_it_says_follows_the_numbers(built):
-    weights = lesion_resamples(built.truth["group"].to_numpy(), predictions.labels(built.truth), 200, seed=0)
-    table = ensembles.compare(built, weights, confidence=0.95)
-    text = ensembles.in_words(table, 0.95)
-    best = table.iloc[0]
-    assert f"**{ensembles.WAY_NAMES[best['way']]}**, {best['balanced_accuracy']:.3f}" in text
-    told = {way: f"{name} by" in text for way, name in ensembles.WAY_NAMES.items() if way != ensembles.REFERENCE}
-    assert all(told.values()), told
-    sure = table.assign(p_holm=1.0)
-    assert "Not to be told apart" in ensembles.in_words(sure, 0.95) and "More than" not in ensembles.in_words(
-        sure, 0.95
-    )
-    assert "no ensemble" in ensembles.in_words(None, 0.95)
-
-
 def test_the_members_are_named_or_all():
     assert ensembles.members("all", ["b", "a"]) == ["a", "b"]
     assert ensembles.members(["b"], ["b", "a"]) == ["b"]

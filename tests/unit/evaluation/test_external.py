@@ -6,10 +6,9 @@ import pytest
 
 from skinlesions.core import files
 from skinlesions.core.classes import CLASSES
+from skinlesions.core.names import DESCRIBED, ENSEMBLE
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import bootstrap, external, submission
-from skinlesions.evaluation.comparison import DESCRIBED
-from skinlesions.evaluation.ensembles import ENSEMBLE
 from tests.helpers.external_sets import DX, external_set, made_up
 
 SETTINGS = {"confidence": 0.95, "resamples": 50, "seed": 4}
@@ -24,13 +23,6 @@ def chosen(tmp_path) -> external.ExternalSet:
 def test_none_asked_for_is_none_found(tmp_path):
     files.write_json(tmp_path / "source.json", {"images": 0})
     assert external.read(tmp_path) is None
-    assert "`data.external` in params.yaml" in external.opening(None)
-
-
-def test_the_opening_counts_what_is_there(chosen):
-    text = external.opening(chosen)
-    assert "outside.zip: 8 images of 7 lesions" in text
-    assert "0 akiec, 1 bcc, 0 bkl, 1 df, 2 mel, 4 nv, 0 vasc" in text
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
@@ -58,9 +50,6 @@ def test_every_table_repeats_how_its_models_were_trained(tmp_path):
         assert (table["training"] == "training of " + table["model"]).all(), name
         assert (table["initialisation"] == "weights of " + table["model"]).all(), name
     pd.testing.assert_frame_equal(folds, before)
-    for shown in (external.readable(tables["against"]), external.readable_recalls(tables["recalls"])):
-        assert list(shown.index) == ["vgg16", "resnet50", ENSEMBLE]
-        assert shown.loc["resnet50", list(DESCRIBED)].tolist() == ["training of resnet50", "weights of resnet50"]
 
 
 def test_out_of_fold_and_external_stand_side_by_side(tmp_path):
@@ -125,36 +114,3 @@ def test_symmetric_intervals_combine_as_standard_errors_do():
 
 
 # --- words ------------------------------------------------------------------------------------------------------
-
-
-def test_what_is_shown_follows_the_tables(tmp_path):
-    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, "resnet50": 2.0, ENSEMBLE: 3.0}, DX + ["nv"] * 12)
-    tables = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
-    wide = external.overall(tables["scores"])
-    assert list(wide.index) == ["vgg16", "resnet50", ENSEMBLE]
-    assert {*DESCRIBED, "accuracy", "accuracy_low", "accuracy_high", "nll"} <= set(wide.columns)
-    shown = external.readable(tables["against"])
-    assert shown.loc["vgg16", "out of fold"].startswith("0.600") and shown.iloc[2, -1] == "–"
-    assert shown["difference"].str.match(r"[+-]\d\.\d{3}").all()
-    shown = external.readable_recalls(tables["recalls"])
-    assert list(shown.columns) == [*DESCRIBED, "bcc (1)", "df (1)", "mel (2)", "nv (16)"]
-    text = external.small_classes(tables["recalls"])
-    assert "No image is of akiec, bkl, vasc" in text
-    assert "`df` has 1, so that one answer moves it by 25.0 points" in text and "nv" not in text
-    assert "rank correlation" not in external.found(tables["against"], 0.95), "all are alike out of fold"
-    ranked = tables["against"].assign(out_of_fold=tables["against"]["external"] ** 2)
-    assert "rank correlation of 1.00" in external.found(ranked, 0.95)
-
-
-def test_a_difference_beyond_its_interval_is_named():
-    row = {"out_of_fold": 0.8, "out_of_fold_low": 0.79, "out_of_fold_high": 0.81}
-    row |= {"external": 0.5, "external_low": 0.4, "external_high": 0.6}
-    row |= {"difference": -0.3, "difference_low": -0.4, "difference_high": -0.2}
-    row |= {"model": "leaky", "training": "frozen features", "initialisation": "random"}
-    text = external.found(pd.DataFrame([row]), 0.95)
-    assert "excludes zero for 1: leaky (frozen features, random)." in text and "30.0 points down" in text
-    ensemble = row | {"model": ENSEMBLE, "training": "mean of 8 models", "initialisation": "–"}
-    text = external.found(pd.DataFrame([ensemble]), 0.95)
-    assert text.startswith("Of those scored here, the leader out of fold, ensemble (mean of 8 models), has")
-    unknown = external.found(pd.DataFrame([row | dict.fromkeys(DESCRIBED, "–")]), 0.95)
-    assert unknown.startswith("Of those scored here, the leader out of fold, leaky, has")

@@ -166,7 +166,6 @@ def test_where_images_of_a_lesion_are_not_alike_mates_are_worth_nothing():
     changes = leakage.injection_tables(images, tested, found, RESAMPLING)["changes"]
     row = changes.set_index(["head", "part", "metric"]).loc[("logistic_regression", "all", "balanced_accuracy")]
     assert row["low"] <= 0 <= row["high"]
-    assert "does not change measurably" in leakage.in_words(row["change"], row["low"], row["high"])
 
 
 def test_the_experiment_comes_back_the_same_and_in_the_order_of_the_rows(remembered):
@@ -266,30 +265,6 @@ def test_checkpoints_come_back_the_same():
 
 
 # --- words and examples -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ((0.059, 0.042, 0.077), "rises by 5.9 points (+4.2 to +7.7)"),
-        ((-0.02, -0.03, -0.01), "falls by 2.0 points (-3.0 to -1.0)"),
-        ((0.004, -0.01, 0.02), "does not change measurably, +0.4 points (-1.0 to +2.0)"),
-        ((0.0, 0.0, 0.0), "does not change measurably, +0.0 points (+0.0 to +0.0)"),
-    ],
-)
-def test_a_change_in_words_is_right_whatever_its_sign(values, words):
-    assert leakage.in_words(*values) == words
-
-
-def test_near_duplicates_are_why_more_images_have_mates_than_share_an_identifier():
-    lesions, groups = np.array(list("aabbcde")), np.array(list("aabbccd"))
-    tested = np.array([True, False, True, True, True, False, True])
-    text = leakage.mates_in_words(lesions, groups, tested)
-    # a by its identifier; c by the near-duplicate d; both images of b are tested; e is alone.
-    assert text.startswith("By their identifiers, 1 of the 5 validation images")
-    assert "**2 have mates here: 1 more**" in text
-    alike = leakage.mates_in_words(lesions, lesions, tested)
-    assert "1 of the 5" in alike and "adds none" in alike
 
 
 def test_examples_are_a_tested_image_and_a_mate_of_each_class():

@@ -5,15 +5,8 @@ import pytest
 from sklearn import metrics as reference
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.evaluation.metrics import (
-    ALL_METRICS,
-    METRIC_NAMES,
-    METRICS,
-    confusion_matrix,
-    softmax,
-    summary,
-    weighted_summary,
-)
+from skinlesions.core.names import METRIC_NAMES
+from skinlesions.evaluation.metrics import ALL_METRICS, METRICS, confusion_matrix, softmax, summary, weighted_summary
 
 EVERY_CLASS = range(len(CLASSES))
 

@@ -1,7 +1,5 @@
 """Decisions: curves, thresholds and net benefit agree with scikit-learn and with counting by hand."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -323,72 +321,3 @@ def with_advantage(tables: dict[str, pd.DataFrame], state: np.ndarray) -> dict[s
         curves.loc[rows, "y"] = 0.02 * state + peak
         curves.loc[rows, "low"], curves.loc[rows, "high"] = 0.02 * state + peak - 0.01, 0.02 * state + peak + 0.01
     return tables | {"curves": curves}
-
-
-def test_words_give_what_the_models_drawn_reach(parts, weights, tables):
-    words = operating_points.in_words(operating_points.tables(parts, weights, CONFIDENCE, ["b", "a"]), CONFIDENCE)
-    assert words.count("- a: AUC") == words.count("- b: AUC") == 2
-    points = tables["operating_points"].set_index(["model", "task", "criterion", "target"])
-    row = points.loc[("b", "malignant", "sensitivity", 0.95)]
-    sentence = "Asked for a sensitivity of 95 %, it has a specificity of " + operating_points.in_percent(
-        row, "specificity"
-    )
-    assert sentence in words
-    assert "**Malignant against benign**" in words and "the 95 % interval" in words
-    assert not re.search(r"\bnan\b", words)
-    alone = operating_points.in_words(tables, CONFIDENCE)
-    assert "- a:" not in alone and alone.count("- b: AUC") == 2
-
-
-@pytest.mark.parametrize(
-    ("state", "expected", "absent"),
-    [
-        (np.ones(60), "At every threshold probability from 1 % to 60 % its net benefit is measurably above", "below"),
-        (np.zeros(60), "At no threshold probability from 1 % to 60 % is its net benefit measurably above", "worth"),
-        (-np.ones(60), "at 1 % to 60 % it is measurably below the better of the two", "cannot be told"),
-        (
-            np.repeat([0, 1, 0, 1, -1], [1, 9, 1, 30, 19]),
-            "at threshold probabilities of 2 % to 10 % and 12 % to 41 %, most at 41 %, where this is worth 60.0 "
-            "(50.0–70.0) true positives per 1,000 images; at 42 % to 60 % it is measurably below the better of the "
-            "two; at 1 % and 11 % it cannot be told from the better of the two.",
-            "At no",
-        ),
-    ],
-)
-def test_words_say_where_the_net_benefit_is_above_both_defaults_and_where_not(tables, state, expected, absent):
-    words = operating_points.in_words(with_advantage(tables, state), CONFIDENCE)
-    items = [line for line in words.splitlines() if line.startswith("- ")]
-    assert len(items) == 2
-    for item in items:
-        assert expected in item and absent not in item
-
-
-def test_words_on_how_thresholds_carry_over(tables):
-    points = tables["operating_points"].copy()
-    for metric in ("sensitivity", "specificity"):
-        points[[f"{metric}_low", f"{metric}_high"]] = [0.0, 1.0]
-        points[metric] = points["target"]
-    place = points.index[points.eval("model == 'a' and task == 'melanoma' and criterion == 'specificity'")][0]
-    points.loc[place, ["specificity", "specificity_low", "specificity_high"]] = [0.8, 0.7, 0.85]
-    words = operating_points.in_words(tables | {"operating_points": points}, CONFIDENCE)
-    assert "at 15 of 16 operating points" in words
-    assert "a, melanoma against the rest, with a specificity of 80.0 % where 90 % was asked for" in words
-
-
-def test_words_of_a_model_that_knows_nothing_or_everything(parts, weights):
-    test, val = parts["a"]
-    same, perfect = (
-        tuple(operating_points.Part(own.labels, own.groups, own.fold, chosen(own.labels)) for own in (test, val))
-        for chosen in (lambda labels: np.full((len(labels), 7), 1 / 7), lambda labels: np.eye(7)[labels])
-    )
-    results = operating_points.tables({"same": same, "perfect": perfect}, weights, CONFIDENCE, ["same", "perfect"])
-    words = operating_points.in_words(results, CONFIDENCE)
-    assert "- same: AUC 0.500 (0.500–0.500)" in words and "- perfect: AUC 1.000 (1.000–1.000)" in words
-    assert "it has a sensitivity of 0.0 % (0.0–0.0) at a specificity of 100.0 % (100.0–100.0)" in words
-    assert not re.search(r"\b(nan|inf)\b", words)
-
-
-def test_a_score_without_a_value_or_an_interval_is_put_into_words():
-    row = {"auc": 0.5, "auc_low": np.nan, "auc_high": np.nan, "none": np.nan, "none_low": 0.0, "none_high": 1.0}
-    assert (operating_points.with_interval(row, "auc"), operating_points.in_percent(row, "auc")) == ("0.500", "50.0 %")
-    assert operating_points.with_interval(row, "none") == operating_points.in_percent(row, "none") == "undefined"

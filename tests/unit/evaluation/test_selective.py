@@ -1,12 +1,10 @@
 """Selective classification against its definition, written out as loops."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesions.core import files
+from skinlesions.core import files, names
 from skinlesions.core.classes import CLASSES
 from skinlesions.evaluation import bootstrap, metrics, selective
 
@@ -115,7 +113,7 @@ def test_certainties_of_models_that_agree_and_that_do_not():
     other = np.roll(sure, 1)
     members = np.stack([[sure, unsure, sure], [sure, unsure, other]])
     scores = selective.certainties(members)
-    assert set(scores) == set(selective.SCORE_NAMES)
+    assert set(scores) == set(names.CERTAINTY_NAMES)
     for name in ("probability", "entropy"):
         assert scores[name][0] == scores[name].max() and scores[name][1] == scores[name].min()
     for name in ("mutual_information", "variance"):
@@ -171,7 +169,7 @@ def found(made_up) -> dict[str, pd.DataFrame]:
 def test_the_curves_end_at_the_scores_of_all_images(made_up, found):
     labels, members, _ = made_up
     curves, scores = found["coverage_curves"], metrics.summary(labels, members.mean(axis=0))
-    assert len(curves) == len(selective.SCORE_NAMES) * len(selective.COVERAGES)
+    assert len(curves) == len(names.CERTAINTY_NAMES) * len(selective.COVERAGES)
     full = curves[curves["coverage"] == 1]
     assert full["risk"].to_numpy() == pytest.approx(1 - scores["accuracy"])
     assert full["balanced_risk"].to_numpy() == pytest.approx(1 - scores["balanced_accuracy"])
@@ -196,7 +194,7 @@ def test_the_areas_are_compared_with_the_reference(found):
 def test_the_classes_share_out_what_is_answered(made_up, found):
     labels, members, _ = made_up
     classes, scores = found["coverage_classes"], metrics.summary(labels, members.mean(axis=0))
-    assert len(classes) == len(selective.SCORE_NAMES) * len(selective.CLASS_COVERAGES) * 7
+    assert len(classes) == len(names.CERTAINTY_NAMES) * len(selective.CLASS_COVERAGES) * 7
     everyone = classes[classes["coverage"] == 1]
     assert (everyone[["answered", "answered_low", "answered_high"]] == 1).all(axis=None)
     assert everyone["recall"].to_numpy()[:7] == pytest.approx([scores[f"recall_{dx}"] for dx in CLASSES])
@@ -211,81 +209,3 @@ def test_the_same_sample_gives_the_same_tables(made_up, found):
     again = selective.tables(labels, members.mean(axis=0), selective.certainties(members), weights, 0.95)
     for name, table in found.items():
         assert files.csv_bytes(again[name]) == files.csv_bytes(table), name
-
-
-def test_words_follow_the_tables(found):
-    words = selective.in_words(found, 0.95)
-    row = found["coverage_curves"].query("score == 'probability' and coverage == 0.8").iloc[0]
-    assert f"the rate of error is {100 * row['risk']:.1f} % (" in words
-    assert f"it falls by {100 * row['gain']:.1f} points ({100 * row['gain_low']:.1f} to" in words
-    best = found["coverage_areas"].sort_values("area").iloc[0]
-    assert f"{best['area']:.4f} (" in words and selective.SCORE_NAMES[best["score"]] in words
-    assert "for measurably less of `" in words and "for measurably more of `nv`" in words
-    assert not re.search(r"\bnan\b", words)
-
-
-@pytest.mark.parametrize(
-    ("gain", "expected"),
-    [
-        ((0.05, 0.04, 0.06), "it falls by 5.0 points (4.0 to 6.0)"),
-        ((-0.05, -0.06, -0.04), "it rises by 5.0 points (4.0 to 6.0)"),
-        ((0.01, -0.02, 0.03), "it does not change measurably (-1.0 points, -3.0 to +2.0)"),
-        ((0.0, 0.0, 0.0), "it does not change measurably"),
-    ],
-)
-def test_words_on_the_rate_of_error_follow_its_sign(found, gain, expected):
-    curves = found["coverage_curves"].copy()
-    for metric in ("gain", "balanced_gain"):
-        curves[[metric, f"{metric}_low", f"{metric}_high"]] = gain
-    assert selective.in_words(found | {"coverage_curves": curves}, 0.95).count(expected) == 2
-
-
-@pytest.mark.parametrize(
-    ("difference", "expected"),
-    [
-        ((-0.02, -0.03, -0.01), "measurably less: entropy of the probabilities -0.0200 (-0.0300 to -0.0100)."),
-        ((0.02, 0.01, 0.03), "measurably more: entropy of the probabilities +0.0200 (+0.0100 to +0.0300)."),
-        ((0.001, -0.01, 0.02), "no measurable difference: entropy of the probabilities +0.0010 (-0.0100 to +0.0200)."),
-    ],
-)
-def test_words_on_the_certainties_follow_their_difference(found, difference, expected):
-    areas = found["coverage_areas"][found["coverage_areas"]["score"].isin(["probability", "entropy"])].copy()
-    areas[["area", "area_low", "area_high"]] = [0.1, 0.09, 0.11]
-    other = areas["score"] == "entropy"
-    areas.loc[other, ["difference", "difference_low", "difference_high"]] = difference
-    areas.loc[other, "area"] += difference[0]
-    words = selective.in_words(found | {"coverage_areas": areas}, 0.95)
-    assert expected in words
-    leader = "entropy of the probabilities" if difference[0] < 0 else "probability of the predicted class"
-    assert f"by the **{leader}**" in words
-
-
-def test_words_of_one_certainty_that_knows_nothing(made_up):
-    """All images are accepted or none: every class is answered in full, and nothing is gained."""
-    labels, members, weights = made_up
-    scores = {"probability": np.zeros(len(labels))}
-    words = selective.in_words(selective.tables(labels, members[0], scores, weights, 0.95), 0.95)
-    assert words.count("it does not change measurably") == 2
-    assert "Against the" not in words and "measurably less of" not in words
-
-
-def test_words_of_a_classifier_that_is_always_right_and_lacks_classes():
-    labels = np.repeat([1, 5], [30, 70])
-    probabilities = np.eye(7)[labels] * np.linspace(0.5, 0.9, 100)[:, None] + 0.01
-    weights = bootstrap.lesion_resamples(np.arange(100), labels, 50, seed=0)
-    members = probabilities[None] / probabilities.sum(axis=1, keepdims=True)
-    found = selective.tables(labels, members[0], selective.certainties(members), weights, 0.95)
-    words = selective.in_words(found, 0.95)
-    assert "the rate of error is 0.0 % (0.0–0.0), that over all images 0.0 %" in words
-    assert "`akiec`" not in words and not re.search(r"\bnan\b", words)
-
-
-def test_words_where_no_class_stands_out_and_where_nothing_of_a_class_is_answered(found):
-    classes = found["coverage_classes"].copy()
-    classes[["answered", "answered_low", "answered_high"]] = [0.8, 0.7, 0.9]
-    assert "for measurably more or less of no class" in selective.in_words(found | {"coverage_classes": classes}, 0.95)
-    left_out = (classes["dx"] == "df") & (classes["coverage"] < 1)
-    classes.loc[left_out, ["answered", "answered_low", "answered_high"]] = 0.0
-    classes.loc[left_out, ["recall", "recall_low", "recall_high"]] = np.nan
-    words = selective.in_words(found | {"coverage_classes": classes}, 0.95)
-    assert "for measurably less of `df` 0.0 % (0.0–0.0)." in words and not re.search(r"\bnan\b", words)

@@ -1,11 +1,10 @@
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from skinlesions.core import files
 from skinlesions.core.errors import UserError
+from skinlesions.core.names import leading
 from skinlesions.data import balancing, predictions
 from skinlesions.evaluation import calibration, operating_points, study
 from tests.helpers.studies import PLAN, SETTINGS, described, study_of
@@ -55,9 +54,9 @@ def test_what_a_run_lacks_is_named(models, tmp_path, absent):
 
 
 def test_the_best_single_model_and_the_ensemble_lead(tables):
-    assert study.leading(tables["comparison"]) == ["resnet50", "ensemble"]
+    assert leading(tables["comparison"]["model"].tolist()) == ["resnet50", "ensemble"]
     alone = tables["comparison"].query("model in ['vgg16', 'always_nv']")
-    assert study.leading(alone) == ["vgg16"]
+    assert leading(alone["model"].tolist()) == ["vgg16"]
     for name in ("curves", "reliability", "class_calibration"):
         assert set(tables[name]["model"]) == {"resnet50", "ensemble"}, name
 
@@ -102,14 +101,3 @@ def test_reserved_names_are_refused(models, name):
 def test_no_models_are_refused():
     with pytest.raises(UserError, match="at least one model"):
         study.tables(study.Study({}, {}, PLAN, pd.DataFrame()), **FEW)
-
-
-def test_every_topic_has_words_with_an_ensemble_and_without(models, tables):
-    alone = study.tables(study_of({"vgg16": models["vgg16"]}), **FEW)
-    for found in (tables, alone):
-        words = study.in_words(found, 0.95)
-        assert list(words) == ["transfer", "ensembles", "calibration", "decisions", "groups", "selection"]
-        for topic, text in words.items():
-            assert text.strip(), topic
-            assert not re.search(r"\bnan\b|\binf\b", text), topic
-    assert "no ensemble" in study.in_words(alone, 0.95)["ensembles"]

@@ -1,6 +1,5 @@
 """Scores by group: each is what scikit-learn gives on the images of the group alone, and the words fit the numbers."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import metrics as reference
 
-from skinlesions.core import files
+from skinlesions.core import files, names
 from skinlesions.core.classes import CLASSES, MALIGNANT, class_indices, read_index
 from skinlesions.core.errors import UserError
 from skinlesions.data import predictions
@@ -159,8 +158,8 @@ def test_scores_agree_with_scikit_learn_on_the_images_of_the_group(sample, resul
 
 def test_all_images_come_first_and_are_compared_with_nothing(results):
     for name in ("groups", "group_scores"):
-        assert tuple(results[name].loc[0, ["attribute", "group"]]) == (subgroups.ALL, subgroups.ALL_IMAGES)
-    assert subgroups.ALL not in set(results["group_differences"]["attribute"])
+        assert tuple(results[name].loc[0, ["attribute", "group"]]) == (names.ALL, names.ALL_IMAGES)
+    assert names.ALL not in set(results["group_differences"]["attribute"])
 
 
 def test_the_answers_need_not_be_the_most_probable_classes(index, sample, results):
@@ -194,8 +193,6 @@ def test_a_group_on_which_the_model_is_worse_stands_out_and_its_like_do_not(inde
     for sex in ("female", "male"):
         row = differences.loc[("sex", sex, "balanced_accuracy")]
         assert row["low"] <= 0 <= row["high"]
-    words = subgroups.in_words(results, 0.95)
-    assert "localization face by -" in words and "sex male by" not in words
 
 
 def test_groups_say_what_they_hold(index, results):
@@ -211,11 +208,11 @@ def test_groups_say_what_they_hold(index, results):
 def test_small_groups_are_marked_by_the_lesions_that_each_score_rests_on(index, results):
     table = results["group_scores"]
     own = table[table["metric"].isin(["recall_mel", "sensitivity", "specificity"])]
-    assert ((own["lesions"] < subgroups.MINIMUM_LESIONS) == (own["small"] == "yes")).all()
+    assert ((own["lesions"] < names.MINIMUM_LESIONS) == (own["small"] == "yes")).all()
     assert set(own["small"]) == {"yes", "no"}
     scalp = table.query("group == 'scalp' and metric == 'balanced_accuracy'").iloc[0]
     rarest = index[index["localization"] == "scalp"].groupby("dx")["lesion_id"].nunique().min()
-    assert rarest < subgroups.MINIMUM_LESIONS and scalp["small"] == "yes"
+    assert rarest < names.MINIMUM_LESIONS and scalp["small"] == "yes"
 
 
 def test_scores_without_images_are_left_out(index):
@@ -266,14 +263,6 @@ def test_what_a_model_calls_malignant_is_decided_on_its_validation_images():
 # --- words ------------------------------------------------------------------------------------------------------
 
 
-def test_words_claim_nothing_on_skin_tone_and_name_every_part(results):
-    words = subgroups.in_words(results, 0.95)
-    assert "no label of skin tone" in words
-    assert "sensitivity to malignant lesions" in words and "specificity on benign lesions" in words
-    assert "all confirmed by histopathology" in words
-    assert not re.search(r"\bnan\b", words)
-
-
 def measured(values: dict[str, float], width: float, compared: int) -> dict[str, pd.DataFrame]:
     """Tables with one score and one difference for each group by sex and age, `compared` of them apart from zero."""
     head = {"attribute": "age", "metric": "sensitivity", "small": "no"}
@@ -293,42 +282,3 @@ def measured(values: dict[str, float], width: float, compared: int) -> dict[str,
         "groups": groups,
         "nevi": nevi,
     }
-
-
-@pytest.mark.parametrize(
-    ("compared", "closing"),
-    [
-        (0, "None differs measurably from all other images."),
-        (1, "1 of 3 differs measurably from all other images, age 30–44 by +10.0 points (+9.0 to +11.0)."),
-        (2, "2 of 3 differ measurably from all other images, age 30–44 by"),
-    ],
-)
-def test_words_count_the_groups_that_differ(compared, closing):
-    words = subgroups.in_words(measured({"30–44": 0.5, "45–59": 0.6, "60–74": 0.8}, 0.1, compared), 0.95)
-    assert "between 0.500 (0.400–0.600; age 30–44, 50 lesions) and 0.800 (0.700–0.900; age 60–74" in words
-    assert f"over the 3 groups by sex, age and localization with at least 20 such lesions. {closing}" in words
-    assert "These are 3 comparisons" in words and "**Nevi.**" not in words
-
-
-def test_words_on_a_single_group():
-    words = subgroups.in_words(measured({"30–44": 0.5}, 0.1, 0), 0.95)
-    assert "malignant lesions** is 0.500 (0.400–0.600; age 30–44, 50 lesions), over the 1 group by" in words
-
-
-@pytest.mark.parametrize(("harder", "verdict"), [(3.0, "it is lower"), (-3.0, "it is higher"), (0.0, "do not differ")])
-def test_the_verdict_on_nevi_follows_the_sign(index, harder, verdict):
-    generator = np.random.default_rng(5)
-    logits = generator.normal(size=(len(index), 7))
-    logits[:, NV] += 1.5
-    histo = (index["dx_type"] == "histo") & (index["dx"] == "nv")
-    logits[histo, MEL] += harder
-    sample = made_up(index, logits)
-    words = subgroups.in_words(subgroups.tables(sample, resamples(sample), 0.95), 0.95)
-    assert verdict in words
-
-
-def test_words_of_a_tiny_sample():
-    index = with_metadata(synthetic_index({"mel": 3, "nv": 6})).assign(dx_type="histo")
-    sample = made_up(index, np.random.default_rng(0).normal(size=(len(index), 7)))
-    words = subgroups.in_words(subgroups.tables(sample, resamples(sample, 20), 0.95), 0.95)
-    assert "No group has enough lesions" in words and not re.search(r"\bnan\b", words)

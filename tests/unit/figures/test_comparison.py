@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from skinlesions.core.classes import CLASSES
+from skinlesions.core.names import ALWAYS_NV
 from skinlesions.evaluation import study
-from skinlesions.evaluation.comparison import ALWAYS_NV
 from skinlesions.figures import classification, style
 from skinlesions.figures import comparison as draw
 from tests.helpers.drawn_text import assert_apart, assert_inside

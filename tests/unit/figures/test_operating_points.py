@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from skinlesions.core.formatting import estimate
 from skinlesions.data import predictions
 from skinlesions.evaluation import operating_points
 from skinlesions.evaluation.bootstrap import lesion_resamples
@@ -87,8 +88,8 @@ def test_models_are_told_apart_without_colour(tables):
 def test_the_titles_give_the_scores_of_each_model(tables):
     row = tables["discrimination"].set_index(["model", "task"]).loc[(LAST, "malignant")]
     titles = [axes.get_title(loc="left") for axes in FIGURES["curves of one model"](tables).axes]
-    assert titles[2] == f"malignant against benign: AUC\n{LAST}: {operating_points.with_interval(row, 'auc')}"
-    assert titles[3].endswith(operating_points.with_interval(row, "average_precision"))
+    assert titles[2] == f"malignant against benign: AUC\n{LAST}: {estimate(row, 'auc')}"
+    assert titles[3].endswith(estimate(row, "average_precision"))
 
 
 def test_net_benefit_draws_both_defaults(tables):

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from skinlesions.core import names
 from skinlesions.core.classes import CLASSES
 from skinlesions.evaluation import selective
 from skinlesions.evaluation.bootstrap import lesion_resamples
@@ -60,7 +61,7 @@ def test_nothing_overlaps_and_nothing_is_cut_off(name):
 def test_a_line_for_every_certainty_told_apart_without_colour():
     found = TABLES["four models"]()
     for axes, metric in zip(draw.risks(found["coverage_curves"]).axes, ("risk", "balanced_risk"), strict=True):
-        assert len({line.get_linestyle() for line in axes.lines}) == len(axes.lines) == len(selective.SCORE_NAMES)
+        assert len({line.get_linestyle() for line in axes.lines}) == len(axes.lines) == len(names.CERTAINTY_NAMES)
         own = found["coverage_curves"].query("score == 'probability'")
         assert list(axes.lines[0].get_ydata()) == list(own[metric])
     assert len(draw.risks(TABLES["one model"]()["coverage_curves"]).axes[0].lines) == 2

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinlesions.core import names
 from skinlesions.evaluation import subgroups
 from skinlesions.figures import subgroups as draw
 from tests.helpers.drawn_text import assert_apart, assert_inside, legends_of, tick_labels, titles_of
@@ -14,7 +15,7 @@ from tests.helpers.drawn_text import assert_apart, assert_inside, legends_of, ti
 def groups(values: dict[str, dict[str, float]], small: str = "no") -> pd.DataFrame:
     rows = [
         (attribute, group, metric, 100, 50, value, max(0, value - 0.1), min(1, value + 0.1), small)
-        for attribute, own in ({subgroups.ALL: {subgroups.ALL_IMAGES: 0.65}} | values).items()
+        for attribute, own in ({names.ALL: {names.ALL_IMAGES: 0.65}} | values).items()
         for group, value in own.items()
         for metric in subgroups.METRICS
     ]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from skinlesions.core.errors import UserError
+from skinlesions.core.names import ENSEMBLE
 from skinlesions.data import images, isic_csv
 from skinlesions.evaluation import metrics
-from skinlesions.evaluation.ensembles import ENSEMBLE
 from skinlesions.evaluation.external import GROUND_TRUTH
 from skinlesions.inference import external, predictor
 from tests.helpers import trained_models
