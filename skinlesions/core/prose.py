@@ -18,7 +18,7 @@ from IPython.display import Markdown
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from skinlesions.core import formatting, names, paths
+from skinlesions.core import classes, formatting, names, paths
 from skinlesions.core.errors import UserError
 
 FOLDER = paths.NOTEBOOKS / "text"
@@ -76,7 +76,7 @@ def render(template: str, **values: Any) -> str:
 
 @cache
 def environment() -> Environment:
-    """Jinja with the filters of this module, and the constants of core.names."""
+    """Jinja with the filters of this module, and the constants of core.classes and core.names."""
     made = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=written
     )
@@ -95,7 +95,8 @@ def environment() -> Environment:
         "most": most,
         "least": least,
     }
-    made.globals |= {name: value for name, value in vars(names).items() if name.isupper()}
+    known = vars(classes) | vars(names)
+    made.globals |= {name: value for name, value in known.items() if name.isupper()}
     return made
 
 

@@ -372,14 +372,18 @@ def across_lesions(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["confirmed"] & (table["lesion_id"] != table["other_lesion_id"])].reset_index(drop=True)
 
 
-def summary(table: pd.DataFrame) -> str:
-    """What the search found and how sure that is, in sentences.
+def summary(table: pd.DataFrame) -> dict[str, int | float]:
+    """What the search found and how sure that is.
 
     Args:
         table: that of `find`.
+
+    Returns:
+        compared (pairs), different_lesions and confirmed (of those); lesions_joined and groups that they make of them;
+        same_lesion (pairs known to be of one lesion) and same_lesion_share (of those, the confirmed ones; NaN without
+        any); different_diagnoses (pairs that should show different lesions), wrong (of those, the confirmed ones) and
+        one_in (fewer than one in so many of such pairs is confirmed wrongly, 95 % confidence; 1: nothing is known).
     """
-    if table.empty:
-        return "No two images resemble each other enough to be compared: no lesions were merged."
     same_lesion, same_dx = table["lesion_id"] == table["other_lesion_id"], table["dx"] == table["other_dx"]
     known, control, found = table[same_lesion], table[~same_lesion & ~same_dx], across_lesions(table)
     links = found[["lesion_id", "other_lesion_id"]].to_numpy(dtype=str)
@@ -388,20 +392,16 @@ def summary(table: pd.DataFrame) -> str:
     graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (len(names), len(names)))
     groups = connected_components(graph, directed=False)[0] if len(names) else 0
     wrong = int(control["confirmed"].sum())
-    text = (
-        f"{len(table):,} pairs of images with similar features were laid on each other. "
-        f"{len(found):,} of the {int((~same_lesion).sum()):,} pairs of different lesions were confirmed to show the "
-        f"same skin: they join {len(names):,} lesions into {groups:,} groups. Pairs with two diagnoses: {wrong:,}."
-    )
-    if len(known):
-        text += (
-            f" Of {len(known):,} pairs known to be of one lesion, whose photographs may differ in part and zoom, "
-            f"{known['confirmed'].mean():.0%} were confirmed: a pair that is not confirmed may still be one."
-        )
-    if len(control):
-        bound = stats.beta.ppf(0.95, wrong + 1, len(control) - wrong) if wrong < len(control) else 1.0
-        text += (
-            f" Of {len(control):,} pairs with different diagnoses, which should show different lesions, {wrong:,} were "
-            f"confirmed: fewer than 1 in {int(1 / bound):,} of such pairs is confirmed wrongly (95 % confidence)."
-        )
-    return text
+    bound = stats.beta.ppf(0.95, wrong + 1, len(control) - wrong) if wrong < len(control) else 1.0
+    return {
+        "compared": len(table),
+        "different_lesions": int((~same_lesion).sum()),
+        "confirmed": len(found),
+        "lesions_joined": len(names),
+        "groups": int(groups),
+        "same_lesion": len(known),
+        "same_lesion_share": float(known["confirmed"].mean()) if len(known) else float("nan"),
+        "different_diagnoses": len(control),
+        "wrong": wrong,
+        "one_in": int(1 / bound),
+    }

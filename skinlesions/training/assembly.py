@@ -51,23 +51,6 @@ def describe(
     return networks.from_backbone(record, prepared, training=how, views=views if fine_tuned else 1, **head)
 
 
-def sentence(description: networks.Description, plan: balancing.Plan) -> str:
-    """What the model is, for the reader of its notebook."""
-    size = f"{description.image_size} × {description.image_size} pixels"
-    if description.training == networks.FROM_SCRATCH:
-        kind = f"a small network, trained from scratch on images of {size}"
-    else:
-        trunk = f"`{description.architecture}`" + (f" up to `{description.cut_at}`" if description.cut_at else "")
-        begun = {"ImageNet": "ImageNet weights", "random": "**random** weights, for want of any others"}
-        kind = f"{trunk} with {begun[description.initialisation]}, on images of {size}: " + (
-            "a head trained on its frozen features, and then the whole of it"
-            if description.training == networks.FINE_TUNED
-            else "a head trained on its frozen features"
-        )
-    balanced = f"`{plan.strategy}`, {balancing.DESCRIPTIONS[plan.strategy]}"
-    return f"**{description.name}** is {kind}. Against the imbalance: {balanced}."
-
-
 def read_images(description: networks.Description) -> np.ndarray:
     """All prepared images as the network reads them, uint8 [N, S, S, 3]."""
     count = len(files.read_array(paths.PREPARED_IMAGES, memory_map=True))

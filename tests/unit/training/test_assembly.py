@@ -47,15 +47,6 @@ def test_the_baseline_has_no_backbone():
     )
 
 
-def test_a_sentence_says_what_the_network_is_and_what_balances_it():
-    frozen = assembly.sentence(describe(), PLAN)
-    assert frozen.startswith("**model** is `mobilenet_v2` up to `block_3_expand_relu` with **random** weights")
-    assert "images of 32 × 32 pixels" in frozen and "`balanced_weights`" in frozen
-    assert "and then the whole of it" in assembly.sentence(describe(fine_tuned=True), PLAN)
-    baseline = assembly.sentence(describe("prepared/images.npy", image_size=24), PLAN)
-    assert ", trained from scratch on images of 24 × 24 pixels" in baseline
-
-
 def test_images_are_read_as_the_network_takes_them(monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (7, 48, 48, 3), dtype="uint8")
     files.write_array(paths.PREPARED_IMAGES, pixels)
