@@ -6,7 +6,6 @@ escaped, so that a name from a file or from metadata is shown as it is. A value 
 is an error.
 """
 
-import html
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
@@ -16,7 +15,7 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from skinlesions.core import classes, formatting, names, paths
 from skinlesions.core.errors import UserError
@@ -69,14 +68,36 @@ def sections(chapter: str) -> dict[str, str]:
 
 
 def render(template: str, **values: Any) -> str:
-    """`template`, in the language of Jinja, with `values` in it; a table is there as its `rows`."""
-    given = {name: rows(value) if isinstance(value, pd.DataFrame) else value for name, value in values.items()}
-    return environment().from_string(template).render(given)
+    """The Markdown of `template`, in the language of Jinja, with `values` in it; a table is there as its `rows`."""
+    return _environment(_in_markdown).from_string(template).render(_given(values))
+
+
+def html(template: str, **values: Any) -> Markup:
+    """The same for a page: text is escaped as HTML, and all is on one line."""
+    return Markup(re.sub(r"[ \n]+", " ", _environment(escape).from_string(template).render(_given(values))).strip())
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: rows(value) if isinstance(value, pd.DataFrame) else value for name, value in values.items()}
 
 
 @cache
-def environment() -> Environment:
-    """Jinja with the filters of this module, and the constants of core.classes and core.names."""
+def _environment(escaped: Callable[[str], Markup]) -> Environment:
+    """Jinja with the filters of this module, and the constants of core.classes and core.names.
+
+    Args:
+        escaped: makes of any text what shows as that text.
+    """
+
+    def written(value: object) -> Markup:
+        if isinstance(value, (Markup, StrictUndefined)):
+            return Markup(value)
+        if isinstance(value, str):
+            return escaped(value)
+        if isinstance(value, Integral) and not isinstance(value, bool):
+            return Markup(f"{int(value):,}")
+        raise TypeError(f"a template shows {value!r}: fractions need a filter such as `number`, other things no text")
+
     made = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=written
     )
@@ -100,19 +121,9 @@ def environment() -> Environment:
     return made
 
 
-def written(value: object) -> Markup:
-    """`value` as it may stand in Markdown: text escaped, whole numbers with separators of thousands.
-
-    Raises:
-        TypeError: it is neither; a number needs a filter, and nothing else belongs into a sentence.
-    """
-    if isinstance(value, (Markup, StrictUndefined)):
-        return Markup(value)
-    if isinstance(value, str):
-        return Markup(_MARKS.sub(r"\\\g<0>", html.escape(value, quote=False)))
-    if isinstance(value, Integral) and not isinstance(value, bool):
-        return Markup(f"{int(value):,}")
-    raise TypeError(f"a template shows {value!r}: fractions need a filter such as `number`, other things have no text")
+def _in_markdown(value: str) -> Markup:
+    """`value` with all that Markdown and HTML would read as markup escaped."""
+    return Markup(_MARKS.sub(r"\\\g<0>", str(escape(value))))
 
 
 def code(value: str) -> Markup:
