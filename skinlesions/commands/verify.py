@@ -29,7 +29,7 @@ def expected(reports: Path, parameters: config.Compare) -> tuple[dict[str, pd.Da
     Raises:
         UserError: there are no predictions, or a file beside them is absent or breaks the format.
     """
-    tables = study.tables(study.of_report(reports), **parameters.model_dump())
+    tables = study.tables(study.of_report(reports), parameters)
     return tables, comparison.metrics(tables)
 
 
@@ -61,10 +61,7 @@ def expected_outside(
         folds,
         # As the notebook has it: from the file, where numbers have six digits.
         pd.read_csv(io.BytesIO(files.csv_bytes(compared))),
-        confidence=parameters.confidence,
-        resamples=parameters.resamples,
-        seed=parameters.seed,
-        method=parameters.interval_method,
+        parameters,
     )
 
 

@@ -150,8 +150,8 @@ def readme(published: Iterable[str] | None = None, root: str = "../../") -> str:
     found = None if published is None else sorted(published)
     parts = [
         "# Tables",
-        "CSV in UTF-8, numbers with six significant digits. Under each table: what a row is, what its columns hold, and "
-        "the function that computes it. An interval is `name_low` to `name_high`, at the confidence set in params.yaml.",
+        "CSV in UTF-8, numbers with six significant digits. Under each table: what a row is, what its columns hold "
+        "and the function that computes it. An interval is `name_low` to `name_high`; params.yaml has its confidence.",
     ]
     chapter = None
     for known in registered().values():

@@ -17,8 +17,15 @@ from skinlesions.core.errors import run_main
 from skinlesions.core.names import CLASS_METRIC_NAMES, METRIC_NAMES
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import influence
-from skinlesions.evaluation.bootstrap import METHODS, bootstrap, interval, lesion_resamples
-from skinlesions.evaluation.metrics import OVERALL_METRICS, summary
+from skinlesions.evaluation.bootstrap import (
+    METHODS,
+    bootstrap,
+    has_one_lesion,
+    interval,
+    lesion_resamples,
+    one_lesion_classes,
+)
+from skinlesions.evaluation.metrics import OF_THE_CLASS, OVERALL_METRICS, summary
 
 # Where the command line says nothing else.
 CONFIDENCE = 0.95
@@ -61,7 +68,7 @@ def score(
 
     Returns:
         metric, class ("" if it is over all classes), estimate, low, high; in the order of SCORES. The interval is NaN
-        where no resample has a value.
+        where no resample has a value, or where the score rests on a single lesion, which resamples cannot vary.
 
     Raises:
         ValueError: `method` is unknown.
@@ -71,11 +78,15 @@ def score(
     draws = bootstrap(labels, probabilities, weights, by_class=True)
     jackknife = influence.jackknife(labels, probabilities, groups) if method == "bca" else {}
     occurring = {"", *(CLASSES[k] for k in np.unique(labels))}
-    rows = [
-        (metric, dx, estimates[name], *interval(draws[name], estimates[name], jackknife.get(name), confidence, method))
-        for metric, dx in SCORES
-        if dx in occurring and not np.isnan(estimates[name := _name(metric, dx)])
-    ]
+    alone = one_lesion_classes(labels, groups)
+    rows = []
+    for metric, dx in SCORES:
+        value = estimates[name := _name(metric, dx)]
+        if dx in occurring and not np.isnan(value):
+            ends = interval(draws[name], value, jackknife.get(name), confidence, method)
+            if has_one_lesion(groups) or (dx in alone and metric in OF_THE_CLASS):
+                ends = np.nan, np.nan
+            rows.append((metric, dx, value, *ends))
     return pd.DataFrame(rows, columns=["metric", "class", "estimate", "low", "high"])
 
 

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skinlesions.evaluation.leakage import ALL, EXPOSED, HEADS, UNEXPOSED
+from skinlesions.evaluation.injection import HEADS
+from skinlesions.evaluation.leakage import ALL, EXPOSED, UNEXPOSED
 from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
 
 # From the head that remembers least to the one that only remembers; told apart by marker too.
