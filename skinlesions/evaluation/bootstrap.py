@@ -103,29 +103,36 @@ def with_sample(weights: np.ndarray) -> np.ndarray:
     return np.concatenate([np.ones_like(weights[:1], shape=(1, weights.shape[1])), weights]).astype(np.float32)
 
 
-def estimate(values: np.ndarray, confidence: float) -> tuple[float, float, float]:
-    """The estimate, first of `values` [R + 1], and the percentile interval (low, high) of the others."""
-    return float(values[0]), *percentile_interval(values[1:], confidence)
+def estimate(values: np.ndarray, confidence: float, *, one_lesion: bool = False) -> tuple[float, float, float]:
+    """The estimate, first of `values` [R + 1], and the percentile interval (low, high) of the others, `if_any`."""
+    return float(values[0]), *if_any(percentile_interval(values[1:], confidence), one_lesion)
 
 
-def estimates(values: dict[str, np.ndarray], confidence: float, *, without: Collection[str] = ()) -> dict[str, float]:
+def estimates(
+    values: dict[str, np.ndarray], confidence: float, *, one_lesion: Collection[str] = ()
+) -> dict[str, float]:
     """The columns NAME, NAME_low and NAME_high of every statistic of `values` [R + 1 each], as `estimate` makes them.
 
-    Those of `without` have no interval: both its ends are NaN.
+    Those named by `one_lesion` rest on one lesion.
     """
     row: dict[str, float] = {}
     for name, own in values.items():
-        value, low, high = estimate(own, confidence)
-        low, high = (np.nan, np.nan) if name in without else (low, high)
+        value, low, high = estimate(own, confidence, one_lesion=name in one_lesion)
         row |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return row
 
 
-def has_one_lesion(groups: np.ndarray) -> bool:
-    """Whether all images are of one lesion, [n]: no resample can tell how much others would differ from it.
+def if_any(ends: tuple[float, float], one_lesion: bool) -> tuple[float, float]:
+    """The interval with these `ends`; (NaN, NaN) if it rests on one lesion and has no width.
 
-    What rests on them alone is the same in every resample, so that its interval would have no width. It is given none.
+    What rests on one lesion is the same in every resample, which cannot tell how much another lesion would differ from
+    it: there is no interval, and not one that is certain.
     """
+    return (float("nan"), float("nan")) if one_lesion and ends[1] - ends[0] < ROUNDING else ends
+
+
+def has_one_lesion(groups: np.ndarray) -> bool:
+    """Whether all images, whose lesions are `groups` [n], are of one lesion."""
     return len(np.unique(groups)) == 1
 
 

@@ -15,7 +15,7 @@ from skinlesions.core.errors import UserError
 from skinlesions.core.names import ALWAYS_NV, CALIBRATION_METRICS, DESCRIBED, INTERVAL_METRICS
 from skinlesions.data import predictions
 from skinlesions.evaluation import influence
-from skinlesions.evaluation.bootstrap import bootstrap, holm, interval, one_lesion_classes
+from skinlesions.evaluation.bootstrap import bootstrap, holm, if_any, interval, one_lesion_classes
 from skinlesions.evaluation.classification import confusion_table
 from skinlesions.evaluation.metrics import ALL_METRICS, CLASS_METRICS, OF_THE_CLASS, summary
 from skinlesions.evaluation.pairwise import Paired
@@ -54,7 +54,7 @@ class Scores:
 def score(
     truth: pd.DataFrame, probabilities: dict[str, np.ndarray], weights: np.ndarray, confidence: float, method: str
 ) -> Scores:
-    """Score every model. What rests on the images of a class that are all of one lesion has no interval.
+    """Score every model.
 
     Args:
         truth: of the test images, as Scores has it.
@@ -80,8 +80,8 @@ def score(
             metric: interval(draws[metric], estimates[name][metric], jackknife.get(metric), confidence, method)
             for metric in ALL_METRICS
         }
-        for dx in one_lesion_classes(labels, groups):
-            intervals[name] |= {f"{metric}_{dx}": (np.nan, np.nan) for metric in OF_THE_CLASS}
+        alone = [f"{metric}_{dx}" for metric in OF_THE_CLASS for dx in one_lesion_classes(labels, groups)]
+        intervals[name] |= {metric: if_any(intervals[name][metric], one_lesion=True) for metric in alone}
     return Scores(truth, probabilities, estimates, intervals)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from skinlesions.core.classes import CLASSES
 from skinlesions.evaluation import weighted
-from skinlesions.evaluation.bootstrap import Resampling, has_one_lesion
+from skinlesions.evaluation.bootstrap import Resampling, has_one_lesion, if_any
 from skinlesions.evaluation.injection import DOSES, HEADS, Images, Probabilities, exposed
 
 # The original trains and validates on one split: the first of the sorted file names of each class validate.
@@ -101,8 +101,7 @@ def change(
         after: those of the other.
 
     Returns:
-        metric, images (that it rests on), clean, injected, change, low, high; without classes that do not occur, and
-        without an interval where all images are of one lesion.
+        metric, images (that it rests on), clean, injected, change, low, high; without classes that do not occur.
     """
     weights = resampling.weights(groups, labels)
     clean, injected = (scored(labels, arm, weights, metrics) for arm in (before, after))
@@ -114,7 +113,7 @@ def change(
             difference = injected[metric] - clean[metric]
             rows.append((metric, images, clean[metric][0], injected[metric][0], difference[0]))
             own = groups[labels == CLASSES.index(name)] if name in CLASSES else groups
-            rows[-1] += (np.nan, np.nan) if has_one_lesion(own) else resampling.interval(difference)
+            rows[-1] += if_any(resampling.interval(difference), has_one_lesion(own))
     return pd.DataFrame(rows, columns=["metric", "images", "clean", "injected", "change", "low", "high"])
 
 

@@ -83,7 +83,7 @@ def discrimination(parts: Parts, weights: np.ndarray, confidence: float) -> pd.D
 def operating_points(parts: Parts, weights: np.ndarray, confidence: float) -> pd.DataFrame:
     """What thresholds that reach TARGETS on the validation images reach on the test images.
 
-    The intervals are of the test images, for these thresholds; a share of one lesion has none.
+    The intervals are of the test images, for these thresholds.
 
     Args:
         parts: the models.
@@ -99,15 +99,13 @@ def operating_points(parts: Parts, weights: np.ndarray, confidence: float) -> pd
         chosen = [fold_thresholds(val, classes, *point) for point in asked]
         positive = positives(test.labels, classes)
         found = rates(positive, np.column_stack([called(test, classes, limits) for limits in chosen]), weights)
-        alone = {
-            "sensitivity": has_one_lesion(test.groups[positive]),
-            "specificity": has_one_lesion(test.groups[~positive]),
-        }
+        sides = {"sensitivity": positive, "specificity": ~positive}
+        one_lesion = [name for name, side in sides.items() if has_one_lesion(test.groups[side])]
         for place, (criterion, target) in enumerate(asked):
             limits = chosen[place].values()
             row = {"criterion": criterion, "target": target, "threshold_min": min(limits), "threshold_max": max(limits)}
-            values = {name: own[:, place] for name, own in zip(alone, found, strict=True)}
-            rows.append(head | row | estimates(values, confidence, without=[name for name in alone if alone[name]]))
+            values = {name: own[:, place] for name, own in zip(sides, found, strict=True)}
+            rows.append(head | row | estimates(values, confidence, one_lesion=one_lesion))
     return pd.DataFrame(rows)
 
 

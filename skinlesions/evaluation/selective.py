@@ -240,7 +240,7 @@ def coverage_classes(selection: Selection, coverages: Sequence[float] = CLASS_CO
 
     Returns:
         score, coverage, dx, images (answered for), answered (their share of the class) and recall (of those), with
-        intervals, which a class of one lesion has none of.
+        intervals.
     """
     rows = []
     alone = bootstrap.one_lesion_classes(selection.labels, selection.groups)
@@ -252,8 +252,8 @@ def coverage_classes(selection: Selection, coverages: Sequence[float] = CLASS_CO
                 own = {"answered": shares[:, place, k], "recall": recalls[:, place, k]}
                 count = int((images & (selection.labels == k)).sum())
                 head = {"score": name, "coverage": coverage, "dx": dx, "images": count}
-                without = tuple(own) if dx in alone else ()
-                rows.append(head | bootstrap.estimates(own, selection.confidence, without=without))
+                one_lesion = tuple(own) if dx in alone else ()
+                rows.append(head | bootstrap.estimates(own, selection.confidence, one_lesion=one_lesion))
     return pd.DataFrame(rows)
 
 

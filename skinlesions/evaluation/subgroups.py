@@ -102,7 +102,7 @@ def tables(scored: Scored, weights: np.ndarray, confidence: float) -> dict[str, 
     Args:
         scored: the test images.
         weights: how often each image counts in each resample of the lesions, whole numbers [R, N].
-        confidence: of the intervals. What rests on a single lesion has none.
+        confidence: of the intervals.
     """
     weights = with_sample(weights)
     parts = counted(scored, weights)
@@ -136,8 +136,7 @@ def group_scores(scored: Scored, parts: list[Group], weights: np.ndarray, confid
     Returns:
         attribute, group, metric (one of METRICS), images and lesions that the score rests on, value, low, high, small
         ("yes" or "no": see MINIMUM_LESIONS). Balanced accuracy and macro AUC run over the classes present, and are
-        small if one of these has too few lesions. Scores that a group has no images for are left out; those of one
-        lesion have no interval.
+        small if one of these has too few lesions. Scores that a group has no images for are left out.
     """
     rows = []
     for group in parts:
@@ -146,7 +145,7 @@ def group_scores(scored: Scored, parts: list[Group], weights: np.ndarray, confid
         for metric in METRICS:
             if not np.isnan(values[metric][0]):
                 basis = _basis(metric, labels, lesions)
-                low_high = _columns("value", values[metric], confidence, basis["lesions"])
+                low_high = _columns("value", values[metric], confidence, one_lesion=basis["lesions"] == 1)
                 small = {"small": _small(metric, labels, lesions)}
                 rows.append(group.head | {"metric": metric} | basis | low_high | small)
     return pd.DataFrame(rows)
@@ -157,7 +156,7 @@ def group_differences(scored: Scored, parts: list[Group], confidence: float) -> 
 
     Returns:
         attribute, group, metric (one of RATES), difference (the group less all other images), low, high, small (of
-        the group or of the others). Where either rests on one lesion there is no interval.
+        the group or of the others).
     """
     rows = []
     for group in parts:
@@ -168,8 +167,7 @@ def group_differences(scored: Scored, parts: list[Group], confidence: float) -> 
             if not np.isnan(change[0]):
                 sides = [(metric, scored.labels[part], scored.lesions[part]) for part in (group.rows, others)]
                 small = {"small": "yes" if "yes" in [_small(*side) for side in sides] else "no"}
-                least = min(_basis(*side)["lesions"] for side in sides)
-                rows.append(group.head | {"metric": metric} | _columns("difference", change, confidence, least) | small)
+                rows.append(group.head | {"metric": metric} | _columns("difference", change, confidence) | small)
     return pd.DataFrame(rows, columns=["attribute", "group", "metric", "difference", "low", "high", "small"])
 
 
@@ -182,7 +180,7 @@ def nevi(scored: Scored, weights: np.ndarray, confidence: float) -> pd.DataFrame
     Args:
         scored: the test images.
         weights: as bootstrap.with_sample returns them, [R + 1, N].
-        confidence: of the intervals. What rests on a single lesion has none.
+        confidence: of the intervals.
 
     Returns:
         dx_type, images, lesions, recall (called nv), specificity (not called malignant), with intervals; the last row
@@ -191,18 +189,17 @@ def nevi(scored: Scored, weights: np.ndarray, confidence: float) -> pd.DataFrame
     nevus = scored.labels == CLASSES.index("nv")
     ways = np.column_stack([scored.predicted == CLASSES.index("nv"), ~scored.called])
     names = ("recall", "specificity")
-    rows, found, alone = [], {}, {}
+    rows, found = [], {}
     for kind in ordered_groups("dx_type", scored.attributes["dx_type"][nevus]):
         own = nevus & (scored.attributes["dx_type"] == kind).to_numpy()
         found[kind] = dict(zip(names, weighted.rates(own, ways, weights)[0].T, strict=True))
-        alone[kind] = names if has_one_lesion(scored.lesions[own]) else ()
+        one_lesion = names if has_one_lesion(scored.lesions[own]) else ()
         sizes = {"images": int(own.sum()), "lesions": len(np.unique(scored.lesions[own]))}
-        rows.append({"dx_type": kind} | sizes | estimates(found[kind], confidence, without=alone[kind]))
+        rows.append({"dx_type": kind} | sizes | estimates(found[kind], confidence, one_lesion=one_lesion))
     if {"histo", "follow_up"} <= set(found):
         change = {name: found["histo"][name] - found["follow_up"][name] for name in names}
-        without = (*alone["histo"], *alone["follow_up"])
         head = {"dx_type": "histo less follow_up", "images": "", "lesions": ""}
-        rows.append(head | estimates(change, confidence, without=without))
+        rows.append(head | estimates(change, confidence))
     return pd.DataFrame(rows)
 
 
@@ -286,7 +283,6 @@ def _small(metric: str, labels: np.ndarray, lesions: np.ndarray) -> str:
     return "yes" if min(_lesions(kind, lesions) for kind in kinds) < MINIMUM_LESIONS else "no"
 
 
-def _columns(name: str, values: np.ndarray, confidence: float, lesions: int) -> dict[str, float]:
-    """The estimate, first of `values` [R + 1], as `name`, with low and high; NaN where it rests on one lesion."""
-    value, low, high = estimate(values, confidence)
-    return {name: value, "low": low, "high": high} if lesions > 1 else {name: value, "low": np.nan, "high": np.nan}
+def _columns(name: str, values: np.ndarray, confidence: float, *, one_lesion: bool = False) -> dict[str, float]:
+    """The estimate, first of `values` [R + 1], as `name`, with low and high."""
+    return dict(zip((name, "low", "high"), estimate(values, confidence, one_lesion=one_lesion), strict=True))

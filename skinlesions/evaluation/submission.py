@@ -21,6 +21,7 @@ from skinlesions.evaluation.bootstrap import (
     METHODS,
     bootstrap,
     has_one_lesion,
+    if_any,
     interval,
     lesion_resamples,
     one_lesion_classes,
@@ -68,7 +69,7 @@ def score(
 
     Returns:
         metric, class ("" if it is over all classes), estimate, low, high; in the order of SCORES. The interval is NaN
-        where no resample has a value, or where the score rests on a single lesion, which resamples cannot vary.
+        where no resample has a value, or where it would have no width because the score rests on one lesion.
 
     Raises:
         ValueError: `method` is unknown.
@@ -84,9 +85,8 @@ def score(
         value = estimates[name := _name(metric, dx)]
         if dx in occurring and not np.isnan(value):
             ends = interval(draws[name], value, jackknife.get(name), confidence, method)
-            if has_one_lesion(groups) or (dx in alone and metric in OF_THE_CLASS):
-                ends = np.nan, np.nan
-            rows.append((metric, dx, value, *ends))
+            one_lesion = has_one_lesion(groups) or (dx in alone and metric in OF_THE_CLASS)
+            rows.append((metric, dx, value, *if_any(ends, one_lesion)))
     return pd.DataFrame(rows, columns=["metric", "class", "estimate", "low", "high"])
 
 
