@@ -59,17 +59,8 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
             if real
             else made_up_features(labels, WIDTHS[name])
         )
-        model = settings.models[name]
-        chosen = cross_validation.Settings(
-            model.hidden_units,
-            model.dropout,
-            model.l2,
-            model.learning_rate,
-            model.batch_size,
-            3 if quick else model.epochs,
-            settings.train.patience,
-            settings.train.reduce_patience,
-        )
+        head = settings.models[name].head
+        chosen = cross_validation.Settings(**(head.model_dump() | {"epochs": 3 if quick else head.epochs}))
         data = cross_validation.Data(inputs, labels, fold)
         results: list[cross_validation.Result] = []
 

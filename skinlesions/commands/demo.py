@@ -53,7 +53,8 @@ def run(preset: Path, target: Path) -> None:
     """
     preset = preset.resolve()
     copy_tree(target)
-    config.apply_preset(preset, target / paths.PARAMS.name)
+    config.load(preset)
+    shutil.copyfile(preset, target / paths.PARAMS.name)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
     finished = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=target, env=environment, check=False)
     if finished.returncode:

@@ -105,7 +105,7 @@ def _model_names(text: str | None) -> list[str]:
     trained = predictor.trained()
     if text is None:
         try:
-            return ensembles.members(config.load(paths.PARAMS).compare.ensemble, trained)
+            return ensembles.members(config.load().compare.ensemble, trained)
         except UserError as error:
             raise UserError(f"{error}, or name trained models with --models") from None
     names = list(dict.fromkeys(name.strip() for name in text.split(",")))

@@ -16,8 +16,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backbone")
     name = parser.parse_args().backbone
-    settings = config.load()
-    backbone, batch_size = settings.backbone(name), settings.features.batch_size
+    settings = config.of_stage(f"features@{name}")
+    backbone, batch_size = settings.backbones[name], settings.features.batch_size
     network = pretrained.plain(backbone)
     network.load_weights(pretrained.stored(name))
     features.extract(

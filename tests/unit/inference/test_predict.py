@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesions.core import config, files, paths
+from skinlesions.core import files, paths
 from skinlesions.core.errors import run_main
 from skinlesions.data import images, isic_csv
 from skinlesions.inference import predict, predictor
+from tests.helpers.project import tiny
 from tests.helpers.raw_files import jpeg, write_files, write_zip
 from tests.helpers.trained_models import MODELS, use_folder, write
 
@@ -30,8 +31,9 @@ def models(tmp_path_factory) -> Iterator[None]:
 
 
 def use_params(path: Path, ensemble: list[str] | str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parameters that are this project's, but for the ensemble."""
-    values = config.load().model_dump(mode="json")
+    """The smallest configuration with these models, of which the ensemble has some."""
+    values = tiny()
+    values["models"] |= {name: {"inputs": "features/vgg16.npy"} for name in (*MODELS, "resnet50")}
     files.write_json(path, values | {"compare": values["compare"] | {"ensemble": ensemble}})  # JSON is YAML
     monkeypatch.setattr(paths, "PARAMS", path)
 
