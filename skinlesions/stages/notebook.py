@@ -149,7 +149,6 @@ def _kernel_environment() -> Iterator[None]:
             "IPYTHONDIR": f"{folder}/ipython",
             "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
             "PYTHONHASHSEED": "0",
-            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         }
         before = {name: os.environ.get(name) for name in changes}
         os.environ.update(changes)
