@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skinlesions.core import paths
+
 FLOAT_FORMAT = "%.6g"
 
 
@@ -100,8 +102,8 @@ def sha256(path: Path) -> str:
 
 
 def fingerprint(*inputs: Path) -> dict[str, str]:
-    """The name and SHA-256 of every file: what unfinished work depends on, to be kept beside it as its key."""
-    return {path.name: sha256(path) for path in inputs}
+    """The path, relative to the repository, and the SHA-256 of every file."""
+    return {paths.relative(path): sha256(path) for path in inputs}
 
 
 def keep_only_matching(folder: Path, key: dict[str, Any]) -> None:

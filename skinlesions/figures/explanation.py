@@ -11,7 +11,8 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from skinlesions.explain.explanation import MEASURES, Sanity
+from skinlesions.explain.sanity_check import Sanity
+from skinlesions.explain.similarity import MEASURES
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
 
 # The side of a picture in pixels, the gaps around it, and the step between its levels: structures stay visible, and
@@ -143,13 +144,13 @@ def cases(
     """One row per class: the picture, the heat of each model's own answer, and that of the reference's other class.
 
     Args:
-        shown: the rows of explanation.choose_cases of one case; their index says where they are in the arrays.
-        answered: explanation.answers_to_cases.
+        shown: the rows of cases.choose_cases of one case; their index says where they are in the arrays.
+        answered: cases.answers_to_cases.
         pictures: uint8 [n, P, P, 3], of all cases.
-        frames: by model, explanation.in_frame of all cases, for the class that the model answers.
+        frames: by model, gradcam.in_frame of all cases, for the class that the model answers.
         other_frames: the same of the reference, for the class in the column `other`.
         reference: the model that chose the cases.
-        origins: by model, explanation.origin: how it was trained and from which weights.
+        origins: by model, cases.origin: how it was trained and from which weights.
     """
     models = list(frames)
     own = ["\n".join([_wrapped(model), *origins[model].split(", ")]) for model in models]
@@ -189,7 +190,7 @@ def cascade(pictures: np.ndarray, frames: np.ndarray, reached: Sequence[str], co
 
     Args:
         pictures: uint8 [n, P, P, 3].
-        frames: float [steps, n, P, P], explanation.in_frame at each step.
+        frames: float [steps, n, P, P], gradcam.in_frame at each step.
         reached: the layer that each step has reached; empty for the trained network.
         columns: how many steps are shown, spread evenly from the first to the last.
     """
@@ -209,7 +210,7 @@ def sanity(checked: Sanity) -> Figure:
     """The similarity of the maps with the original ones while the network is randomised, beside that of other images.
 
     Args:
-        checked: explanation.sanity.
+        checked: sanity_check.sanity.
     """
     curve = checked.curve
     figure, grid = plt.subplots(1, len(MEASURES), figsize=(10, 4), sharex=True)

@@ -8,15 +8,12 @@ import pandas as pd
 
 from skinlesions.core import config, files, paths
 from skinlesions.core.progress import Progress
-from skinlesions.data import balancing, images
-from skinlesions.models import networks
-from skinlesions.training import cross_validation, fine_tuning
+from skinlesions.data import balancing
+from skinlesions.models import networks, resumption
+from skinlesions.training import cross_validation, fine_tuning, first_phase
 
 # Prepared images that are cropped and scaled at a time.
 CHUNK = 256
-
-# The code that unfinished folds depend on.
-CODE = (*cross_validation.CODE, Path(fine_tuning.__file__), Path(networks.__file__), Path(__file__))
 
 
 def describe(name: str, settings: config.Model, folds: int) -> networks.Description:
@@ -59,7 +56,7 @@ def read_images(description: networks.Description) -> np.ndarray:
     with Progress(f"{description.name}: scale", count) as progress:
         for start in range(0, count, CHUNK):
             part = files.read_rows(paths.PREPARED_IMAGES, start, start + CHUNK)
-            result[start : start + CHUNK] = images.network_inputs(part, description.crop, size)
+            result[start : start + CHUNK] = networks.network_inputs(description, part)
             progress.advance(len(part))
     return result
 
@@ -78,10 +75,9 @@ def train(
         inputs += [paths.PREPARED_IMAGES, paths.backbone_weights(description.backbone)]
         second = fine_tuning.Settings(**settings.fine_tune.model_dump())
         tuner = fine_tuning.FineTuner(description, second, read_images(description), data, plan, seed=seed)
-    first = cross_validation.Settings(**settings.head.model_dump())
-    kept = {"description": description, "second": second}
+    first = first_phase.Settings(**settings.head.model_dump())
     return cross_validation.cross_validate(
-        cross_validation.builder(first, settings.augmentation),
+        first_phase.builder(first, settings.augmentation),
         data,
         first,
         plan,
@@ -91,9 +87,7 @@ def train(
         second_phase=tuner,
         weights_folder=networks.folder(description.name),
         partial=partial(description.name),
-        key=files.fingerprint(*inputs, *CODE)
-        | {name: value and asdict(value) for name, value in kept.items()}
-        | {"augmentation": settings.augmentation},
+        key=resumption.key(__name__, inputs, description=asdict(description), settings=settings.model_dump()),
     )
 
 
