@@ -66,13 +66,13 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
 
         def train(
             data: cross_validation.Data = data,
-            chosen: cross_validation.Settings = chosen,
+            chosen: first_phase.Settings = chosen,
             name: str = name,
             results: list[cross_validation.Result] = results,
         ) -> None:
             results.append(
                 cross_validation.cross_validate(
-                    cross_validation.builder(chosen), data, chosen, plan, seed=settings.train.seed, name=name
+                    first_phase.builder(chosen), data, chosen, plan, seed=settings.train.seed, name=name
                 )
             )
 

@@ -12,10 +12,9 @@ import numpy as np
 
 import skinlesions
 from skinlesions.core import config, files, notebooks, paths
-from skinlesions.inference import predictor
 from skinlesions.models import networks, pretrained
 from skinlesions.stages import notebook as runner
-from skinlesions.training import cross_validation
+from skinlesions.training import first_phase
 
 BACKEND = keras.backend.backend()
 
@@ -100,8 +99,8 @@ def score(*models: str) -> None:
     pixels = files.read_array(paths.PREPARED_IMAGES)
     for name in models:
         description = networks.read(name)
-        inputs = predictor.network_inputs(description, pixels)
-        logits = cross_validation.predict(networks.load(description, fold=0), inputs, description.views)
+        inputs = networks.network_inputs(description, pixels)
+        logits = first_phase.predict(networks.load(description, fold=0), inputs, description.views)
         files.write_array(paths.ROOT / f"logits_{BACKEND}" / f"{name}.npy", logits)
 
 

@@ -113,14 +113,16 @@ def test_nothing_is_pickled(tmp_path):
 
 
 def test_hashes_and_fingerprints(tmp_path):
-    one, two = tmp_path / "one.bin", tmp_path / "two.bin"
+    one, two = tmp_path / "one" / "file.bin", tmp_path / "two" / "file.bin"  # one name, two files
+    for path in (one, two):
+        path.parent.mkdir()
     one.write_bytes(b"abc")
     two.write_bytes(bytes(3_000_000))
     # The SHA-256 of "abc" is an example of FIPS 180-2.
     assert files.sha256(one) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert files.fingerprint(one, two) == {
-        "one.bin": files.sha256(one),
-        "two.bin": hashlib.sha256(bytes(3_000_000)).hexdigest(),
+        one.as_posix(): files.sha256(one),
+        two.as_posix(): hashlib.sha256(bytes(3_000_000)).hexdigest(),
     }
 
 

@@ -79,7 +79,7 @@ def stored_and_loaded(cut_at: str | None) -> keras.Model:
     """The network as the stage `features` gets it from the stage `weights`."""
     pretrained.save("efficientnet_b0", *pretrained.load("efficientnet_b0", settings("efficientnet_b0", cut_at=cut_at)))
     network = backbones.trunk("efficientnet_b0", SIZE, cut_at)
-    network.load_weights(pretrained.stored("efficientnet_b0"))
+    network.load_weights(paths.backbone_weights("efficientnet_b0"))
     return network
 
 
@@ -233,7 +233,7 @@ def test_stored_weights_and_provenance_are_the_same_bytes_every_time(tmp_path, m
         contents.append([path.read_bytes() for path in sorted((tmp_path / run).iterdir())])
     assert contents[0] == contents[1]
     provenance = json.loads(contents[0][0])
-    assert provenance["stored_sha256"] == files.sha256(pretrained.stored("vgg16"))
+    assert provenance["stored_sha256"] == files.sha256(paths.backbone_weights("vgg16"))
     assert str(tmp_path) not in contents[0][0].decode()
 
 

@@ -1,5 +1,8 @@
 """A model of params.yaml put together from what the stages before left."""
 
+import os
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,7 @@ import pytest
 from skinlesions.core import files, paths
 from skinlesions.data import balancing, images
 from skinlesions.models import networks
-from skinlesions.training import assembly
+from skinlesions.training import assembly, cross_validation, first_phase
 from tests.unit.models.test_networks import RECORD
 
 PLAN = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
@@ -67,3 +70,31 @@ def test_the_last_phase_is_the_one_whose_weights_are_kept():
     history = pd.DataFrame({"phase": [1, 1, 2], "epoch": [1, 2, 0]})
     assert assembly.last_phase(history)["epoch"].tolist() == [0]
     assert assembly.last_phase(history[:2])["epoch"].tolist() == [1, 2]
+
+
+def test_folds_of_another_version_of_the_code_are_trained_again(tmp_path, monkeypatch, capsys):
+    """An interrupted training that goes on under other code must not mix the two."""
+    root = tmp_path / "project"
+    shutil.copytree(paths.ROOT / "skinlesions", root / "skinlesions", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("ROOT", "PARTIAL", "MODELS", "FOLDS"):
+        monkeypatch.setattr(paths, name, root / name.lower() if name != "ROOT" else root)
+    number = np.arange(84)
+    features = np.random.default_rng(0).normal(size=(84, 4)).astype("float32")
+    files.write_array(root / "features.npy", features)
+    files.write_csv(paths.FOLDS, pd.DataFrame({"fold": number // 7 % 3}))
+    data = cross_validation.Data(features, number % 7, number // 7 % 3)
+    first = first_phase.Settings(
+        hidden_units=8, dropout=0.0, l2=0.0, learning_rate=0.01, batch_size=16, epochs=1, patience=1, reduce_patience=1
+    )
+
+    def folds_used_again() -> int:
+        file = root / "features.npy"
+        assembly.train(describe(), data, PLAN, first, None, augmentation="none", seed=1, inputs_file=file)
+        return capsys.readouterr().err.count("finished by an earlier run")
+
+    assert [folds_used_again(), folds_used_again()] == [0, 3]
+    source = root / "skinlesions" / "evaluation" / "metrics.py"
+    os.utime(source)
+    assert folds_used_again() == 3
+    source.write_text(source.read_text() + "# another version\n")
+    assert [folds_used_again(), folds_used_again()] == [0, 3]

@@ -11,11 +11,13 @@ from skinlesions.core import paths
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing
 from skinlesions.models import backbones, networks
-from skinlesions.training import cross_validation, fine_tuning
+from skinlesions.training import cross_validation, fine_tuning, first_phase
 
 FOLDS, SIZE = 3, 32
 PLAN = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
-FIRST = cross_validation.Settings(16, 0.5, 0.1, 3e-3, 16, 4, 5, 2)
+FIRST = first_phase.Settings(
+    hidden_units=16, dropout=0.5, l2=0.1, learning_rate=3e-3, batch_size=16, epochs=4, patience=5, reduce_patience=2
+)
 SECOND = fine_tuning.Settings(
     epochs=2,
     patience=5,
@@ -89,7 +91,7 @@ def tuner(images, data, plan=PLAN, description=DESCRIPTION, **changed) -> fine_t
 
 
 def run(second_phase, data, **own) -> cross_validation.Result:
-    build = cross_validation.builder(FIRST)
+    build = first_phase.builder(FIRST)
     return cross_validation.cross_validate(
         build, data, FIRST, PLAN, seed=1, name="small", second_phase=second_phase, **own
     )
@@ -133,16 +135,16 @@ def test_the_kept_weights_are_those_that_scored(whole, images, data, monkeypatch
     for fold in range(FOLDS):
         network = networks.load(DESCRIPTION, fold)
         rows = data.fold == fold
-        np.testing.assert_allclose(cross_validation.predict(network, images[rows]), result.logits_test[rows], atol=1e-4)
+        np.testing.assert_allclose(first_phase.predict(network, images[rows]), result.logits_test[rows], atol=1e-4)
 
 
 def test_folds_do_not_leave_traces_in_each_other(whole, images, data):
     """Fold 2 alone gives what it gave after folds 0 and 1."""
     alone = tuner(images, data)
-    first_phase = lambda: cross_validation._train_fold(  # noqa: E731
-        cross_validation.builder(FIRST), data, 2, FIRST, PLAN, seed=3, name="alone", views=1
+    train_first = lambda: cross_validation._train_fold(  # noqa: E731
+        first_phase.builder(FIRST), data, 2, FIRST, PLAN, seed=3, name="alone", views=1
     )
-    fold = alone.fold(2, first_phase, None, "alone")
+    fold = alone.fold(2, train_first, None, "alone")
     np.testing.assert_allclose(fold.logits_test, whole[0].logits_test[data.fold == 2], atol=1e-4)
 
 
@@ -247,26 +249,24 @@ def test_patience_ends_a_fold_early(images, data, monkeypatch):
     assert result.history.query("phase == 2").groupby("fold")["epoch"].max().tolist() == [2, 2, 2]
 
 
-def test_a_state_survives_the_disk_and_a_kill_between_its_two_files(tmp_path):
-    def row(epoch: int, score: float) -> dict[str, float]:
-        return {"phase": 2, "epoch": epoch, "loss": float("nan"), "val_balanced_accuracy": score}
+def test_a_network_that_gives_no_numbers_any_more_ends_the_fold_with_what_was_best(images, data, capsys, monkeypatch):
+    train_epoch = fine_tuning.FineTuner._train_epoch
 
-    random = np.random.default_rng(0)
-    arrays = [random.normal(size=(3, 2)).astype("float32"), np.array([7], "int64")]
-    state = fine_tuning.State([row(0, 0.2), row(1, 0.5)], 1, arrays, arrays[::-1], [arrays[0] + 1])
-    state.write(tmp_path)
-    again = fine_tuning.State.read(tmp_path)
-    assert again.epoch == again.best_epoch == 1 and np.isnan(again.rows[0]["loss"])
-    for ours, theirs in ((state.network, again.network), (state.optimizer, again.optimizer), (state.best, again.best)):
-        assert [array.dtype for array in ours] == [array.dtype for array in theirs]
-        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    fine_tuning._write_arrays(tmp_path / "best_2.npz", {"best": [arrays[0] + 2]})  # and then it was killed
-    np.testing.assert_array_equal(fine_tuning.State.read(tmp_path).best[0], arrays[0] + 1)
-    state.rows.append(row(2, 0.6))
-    state.epoch, state.best = 2, [arrays[0] + 3]
-    state.write(tmp_path)
-    np.testing.assert_array_equal(fine_tuning.State.read(tmp_path).best[0], arrays[0] + 3)
-    assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["best_2.npz", "state.npz"]
+    def damaging(self, fold, epoch):
+        loss = train_epoch(self, fold, epoch)
+        kernel = self.network.get_layer("logits").kernel
+        kernel.assign(np.full(kernel.shape, np.nan))
+        return loss
+
+    monkeypatch.setattr(fine_tuning.FineTuner, "_train_epoch", damaging)
+    result = run(tuner(images, data), data)
+    second = result.history.query("phase == 2")
+    assert second["epoch"].tolist() == [0, 1] * FOLDS and second["diverged"].tolist() == [False, True] * FOLDS
+    assert second["chosen"].tolist() == [True, False] * FOLDS
+    assert np.isfinite(result.logits_test).all()
+    errors = capsys.readouterr().err
+    assert errors.count("DIVERGED") == FOLDS
+    assert "fine-tuning epoch 0: validation balanced accuracy" in errors  # no loss before the first step
 
 
 def test_durations_are_said_as_a_reader_would():
