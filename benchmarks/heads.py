@@ -12,7 +12,7 @@ from skinlesions.core import config, paths
 from skinlesions.core.classes import class_indices, read_index
 from skinlesions.data import balancing, splits
 from skinlesions.evaluation import strategies
-from skinlesions.training import cross_validation
+from skinlesions.training import cross_validation, first_phase
 
 NAMES = ("mobilenet_v2", "resnet50", "efficientnet_b4")
 # Features of these three, for when the stage `features` has not run.

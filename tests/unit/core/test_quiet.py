@@ -9,7 +9,10 @@ import pytest
 from skinlesions.core import paths
 
 # As a C++ library writes: around Python's stderr.
-DURING = "with quiet.without_lines(['known']):\n    os.write(2, b'a known line\\nanother\\n'); print('mine', file=sys.stderr)"
+DURING = (
+    "with quiet.without_lines(['known']):\n"
+    "    os.write(2, b'a known line\\nanother\\n'); print('mine', file=sys.stderr)"
+)
 
 
 def run(code: str, **variables: str) -> subprocess.CompletedProcess:
