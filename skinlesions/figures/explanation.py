@@ -13,14 +13,13 @@ from PIL import Image
 
 from skinlesions.explain.sanity_check import Sanity
 from skinlesions.explain.similarity import MEASURES
+from skinlesions.figures.pictures import coarse, thumbnail
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
 
-# The side of a picture in pixels, the gaps around it, and the step between its levels: structures stay visible, and
-# the files have a few hundred kilobytes, since the report is in Git.
+# The side of a picture in pixels, and the gaps around it.
 THUMBNAIL = 108
 GAP = 6
 CAPTION = 18
-LEVEL_STEP = 8
 PIXELS_PER_INCH = 82
 
 # The upper part of a sequential map whose order survives every colour-vision deficiency and greyscale: its dark end
@@ -30,17 +29,6 @@ OPACITY = 0.75
 GRID = 12  # small pictures per row in the figures of filters and feature maps
 
 MEASURE_NAMES = {"spearman": "Spearman's rank correlation", "ssim": "structural similarity (SSIM)"}
-
-
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """`image`, uint8 [P, P, 3], at THUMBNAIL pixels a side and with 256 / LEVEL_STEP levels per colour."""
-    small = Image.fromarray(np.asarray(image)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return _levels(np.asarray(small))
-
-
-def _levels(image: np.ndarray) -> np.ndarray:
-    """`image` (0–255) with fewer levels, as uint8: its file is smaller, its look the same."""
-    return (np.asarray(image).astype("uint8") // LEVEL_STEP * LEVEL_STEP + LEVEL_STEP // 2).astype("uint8")
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -60,7 +48,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     warm = Image.fromarray(np.nan_to_num(heat).astype("float32")).resize(size, Image.Resampling.BILINEAR)
     mixed = _mixed(grey, np.clip(np.asarray(warm, "float64"), 0, 1))
     mixed[unseen] = 0.35 * grey[unseen] + 0.65 * 255
-    return _levels(mixed)
+    return coarse(mixed)
 
 
 def _mixed(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -160,7 +148,7 @@ def cases(
         axes.text(0.5, 0.3, "there is no such case", ha="center", transform=axes.transAxes)
     cells = answered.set_index(["image_id", "case", "model"])
     for row, (position, case) in enumerate(shown.iterrows()):
-        _place(canvas, row, 0, thumbnail(pictures[position]))
+        _place(canvas, row, 0, thumbnail(pictures[position], THUMBNAIL))
         _caption(axes, row, 0, case["image_id"], MUTED)
         for column, model in enumerate(models, start=1):
             heat = frames[model][position]
@@ -198,7 +186,7 @@ def cascade(pictures: np.ndarray, frames: np.ndarray, reached: Sequence[str], co
     headings = ["image", *(_wrapped(reached[step]) if reached[step] else "trained" for step in steps)]
     canvas, figure, axes = _canvas(len(pictures), headings)
     for row, picture in enumerate(pictures):
-        _place(canvas, row, 0, thumbnail(picture))
+        _place(canvas, row, 0, thumbnail(picture, THUMBNAIL))
         for column, step in enumerate(steps, start=1):
             _place(canvas, row, column, overlay(picture, frames[step, row]))
             _caption(axes, row, column, _remark(frames[step, row]).removeprefix(", "), MUTED)

@@ -8,10 +8,9 @@ from matplotlib.lines import Line2D
 
 from skinlesions.evaluation.operating_points import in_percent
 from skinlesions.evaluation.subgroups import ALL, ATTRIBUTE_NAMES, METRIC_NAMES, MINIMUM_LESIONS
-from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
+from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED
 
 SHOWN = ("balanced_accuracy", "recall_mel", "sensitivity", "specificity")
-GRID_COLOR = "#E6E6E6"
 
 
 def scores(table: pd.DataFrame, metrics: tuple[str, ...] = SHOWN) -> Figure:
