@@ -55,18 +55,16 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
     rows = []
     for name in NAMES:
         inputs = (
-            cross_validation.load_inputs(paths.FEATURES / f"{name}.npy")
-            if real
-            else made_up_features(labels, WIDTHS[name])
+            first_phase.load_inputs(paths.FEATURES / f"{name}.npy") if real else made_up_features(labels, WIDTHS[name])
         )
         head = settings.models[name].head
-        chosen = cross_validation.Settings(**(head.model_dump() | {"epochs": 3 if quick else head.epochs}))
+        chosen = head.model_copy(update={"epochs": 3 if quick else head.epochs})
         data = cross_validation.Data(inputs, labels, fold)
         results: list[cross_validation.Result] = []
 
         def train(
             data: cross_validation.Data = data,
-            chosen: first_phase.Settings = chosen,
+            chosen: config.Head = chosen,
             name: str = name,
             results: list[cross_validation.Result] = results,
         ) -> None:

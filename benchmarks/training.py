@@ -3,7 +3,6 @@
 import resource
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -68,12 +67,12 @@ def tuner(
 ) -> fine_tuning.FineTuner:
     """The published fine-tuning of the whole backbone, on `images`, with `changed` settings."""
     own = {"from_layer": fine_tuning.ALL, "learning_rate": 1e-4, "patience": 1, "max_hours": 1e9, "views": 1}
-    chosen = fine_tuning.Settings(**(settings.fine_tune.model_dump() | own))
+    chosen = config.FineTune(**(settings.fine_tune.model_dump() | own | changed))
     number = np.arange(len(images))
     data = cross_validation.Data(images, number % 7, number // 7 % 3)
     described = description(name, settings, image_size)
     plan = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
-    return fine_tuning.FineTuner(described, replace(chosen, **changed), images, data, plan, seed=0)
+    return fine_tuning.FineTuner(described, chosen, images, data, plan, seed=0)
 
 
 def rates(

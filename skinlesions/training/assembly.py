@@ -70,16 +70,15 @@ def train(
     seed: int,
 ) -> cross_validation.Result:
     """Train the model on all folds; finished work of an interrupted run is used again."""
-    inputs, tuner, second = [paths.DATA / settings.inputs, paths.FOLDS], None, None
+    inputs, tuner = [paths.DATA / settings.inputs, paths.FOLDS], None
     if settings.fine_tuned:
         inputs += [paths.PREPARED_IMAGES, paths.backbone_weights(description.backbone)]
-        second = fine_tuning.Settings(**settings.fine_tune.model_dump())
-        tuner = fine_tuning.FineTuner(description, second, read_images(description), data, plan, seed=seed)
-    first = first_phase.Settings(**settings.head.model_dump())
+        pixels = read_images(description)
+        tuner = fine_tuning.FineTuner(description, settings.fine_tune, pixels, data, plan, seed=seed)
     return cross_validation.cross_validate(
-        first_phase.builder(first, settings.augmentation),
+        first_phase.builder(settings.head, settings.augmentation),
         data,
-        first,
+        settings.head,
         plan,
         seed=seed,
         name=description.name,

@@ -18,9 +18,10 @@ import pandas as pd
 
 from skinlesions.core import files
 from skinlesions.core.classes import CLASSES, LOGIT_COLUMNS
+from skinlesions.core.config import Head
 from skinlesions.data import balancing, splits
 from skinlesions.training import first_phase
-from skinlesions.training.first_phase import Settings, predict
+from skinlesions.training.first_phase import predict
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class SecondPhase(Protocol):
 def cross_validate(
     build: Callable[[np.ndarray], keras.Model],
     data: Data,
-    settings: Settings,
+    settings: Head,
     plan: balancing.Plan,
     *,
     seed: int,
@@ -103,7 +104,7 @@ def cross_validate(
     """
     labels, folds = data.labels, int(data.fold.max()) + 1
     if partial is not None:
-        key = {"key": key, "settings": asdict(settings), "plan": asdict(plan), "seed": seed, "views": views}
+        key = {"key": key, "settings": settings.model_dump(), "plan": asdict(plan), "seed": seed, "views": views}
         files.keep_only_matching(partial, key)
     done = [partial is not None and (partial / f"fold_{number}" / "history.csv").exists() for number in range(folds)]
     if second_phase is not None and not all(done):
@@ -152,7 +153,7 @@ def _train_fold(
     build: Callable[[np.ndarray], keras.Model],
     data: Data,
     number: int,
-    settings: Settings,
+    settings: Head,
     plan: balancing.Plan,
     *,
     seed: int,

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -19,6 +18,7 @@ from keras import ops
 
 from skinlesions.core import paths
 from skinlesions.core.classes import CLASSES
+from skinlesions.core.config import FineTune
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, splits
 from skinlesions.models import augmentation, networks
@@ -39,44 +39,6 @@ ALL = "all"
 # Units of work that are timed for the estimate of the time, after one that compiles; images of one when predicting.
 TIMED = 3
 PREDICTED_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a network is fine-tuned; the names are those of params.yaml, `train.fine_tune`, and of the model.
-
-    Attributes:
-        epochs: at most; the learning rate is planned for all of them.
-        patience: epochs without a better validation balanced accuracy before a fold stops.
-        batch_size: images per step.
-        learning_rate: at its highest; it rises linearly for `warmup_epochs` and falls to zero as a cosine.
-        weight_decay: of AdamW, on kernels only.
-        label_smoothing: the share of the label that is spread over all classes.
-        from_layer: the first layer of the trunk that is trained; `all`: every layer.
-        batch_norm: `frozen` keeps the statistics and scales of the batch normalisations, `trained` does not.
-        augmentation: one of augmentation.KINDS.
-        precision: Keras' name of a policy: float32, mixed_float16 or mixed_bfloat16.
-        xla: whether steps are compiled by XLA; None leaves it to Keras.
-        device_memory_gigabytes: images that take no more than this stay in the memory of an accelerator.
-        max_hours: a run that would take longer is refused.
-        views: over how many symmetries of the square the final logits are averaged, 1 or 8.
-    """
-
-    epochs: int
-    patience: int
-    batch_size: int
-    learning_rate: float
-    warmup_epochs: float
-    weight_decay: float
-    label_smoothing: float
-    from_layer: str
-    batch_norm: str
-    augmentation: str
-    precision: str
-    xla: bool | None
-    device_memory_gigabytes: float
-    max_hours: float
-    views: int
 
 
 @keras.saving.register_keras_serializable("skinlesions")
@@ -126,7 +88,7 @@ class FineTuner:
     def __init__(
         self,
         description: networks.Description,
-        settings: Settings,
+        settings: FineTune,
         images: np.ndarray,
         data: Data,
         plan: balancing.Plan,

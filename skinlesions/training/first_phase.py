@@ -5,7 +5,6 @@ The loss falls under Adam; the validation fold decides the learning rate, the en
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -15,6 +14,7 @@ from keras import ops
 
 from skinlesions.core import files
 from skinlesions.core.classes import CLASSES
+from skinlesions.core.config import Head
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, images
 from skinlesions.evaluation import metrics
@@ -26,20 +26,6 @@ IMAGE_BATCH = 64
 
 # A training loss above so many times that of a network that knows nothing has diverged.
 DIVERGED = 100
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How one model is built and trained; the names are those of params.yaml."""
-
-    hidden_units: int
-    dropout: float
-    l2: float
-    learning_rate: float
-    batch_size: int
-    epochs: int
-    patience: int
-    reduce_patience: int
 
 
 @keras.saving.register_keras_serializable("skinlesions")
@@ -168,7 +154,7 @@ def predict(network: keras.Model, inputs: np.ndarray, views: int = 1) -> np.ndar
     return np.concatenate(parts)
 
 
-def builder(settings: Settings, augmented: str = "none") -> Callable[[np.ndarray], keras.Model]:
+def builder(settings: Head, augmented: str = "none") -> Callable[[np.ndarray], keras.Model]:
     """What makes a fresh network, given the training inputs of a fold: a head for features, the baseline for images."""
 
     def build(inputs: np.ndarray) -> keras.Model:
@@ -183,7 +169,7 @@ def fit(
     network: keras.Model,
     training: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
-    settings: Settings,
+    settings: Head,
     plan: balancing.Plan,
     *,
     seed: int,

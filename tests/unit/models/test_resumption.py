@@ -1,36 +1,35 @@
 """What the key of unfinished work holds: a change of anything that a result depends on gives another."""
 
 import os
-import shutil
 
 import keras
 import pytest
 
 from skinlesions.core import paths
 from skinlesions.models import resumption
+from tests.helpers.project import copy_code
 
 MODULE = "skinlesions.stages.features"
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path, monkeypatch):
+def root(tmp_path, monkeypatch):
     """A copy of the code, and a file that is read."""
-    root = tmp_path / "project"
-    shutil.copytree(paths.ROOT / "skinlesions", root / "skinlesions", ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(paths, "ROOT", root)
-    (root / "images.npy").write_bytes(b"pixels")
-    return root
+    copy_code(tmp_path)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    (tmp_path / "images.npy").write_bytes(b"pixels")
+    return tmp_path
 
 
 def key(module: str = MODULE, **settings: object) -> dict[str, object]:
     return resumption.key(module, [paths.ROOT / "images.npy"], **{"batch_size": 2} | settings)
 
 
-def test_opening_files_and_changing_what_is_not_imported_leaves_the_key(project):
+def test_opening_files_and_changing_what_is_not_imported_leaves_the_key(root):
     before = key()
-    for path in project.rglob("*.*"):
+    for path in root.rglob("*.*"):
         os.utime(path, (1, 1))
-    (project / "skinlesions" / "evaluation" / "metrics.py").write_text("# not what features need")
+    (root / "skinlesions" / "evaluation" / "metrics.py").write_text("# not what features need")
     assert key() == before
 
 
@@ -39,9 +38,9 @@ def test_opening_files_and_changing_what_is_not_imported_leaves_the_key(project)
     "file",
     ["images.npy", *(f"skinlesions/{name}.py" for name in ("stages/features", "models/features", "data/images"))],
 )
-def test_a_changed_file_gives_another_key(project, file: str):
+def test_a_changed_file_gives_another_key(root, file: str):
     before = key()
-    with (project / file).open("a") as stream:
+    with (root / file).open("a") as stream:
         stream.write("# another version\n")
     assert key() != before
 
@@ -54,7 +53,7 @@ def test_other_settings_another_keras_and_another_backend_give_other_keys(monkey
     assert key() != before
 
 
-def test_files_of_one_name_are_told_apart(project):
+def test_the_code_of_a_training_is_all_that_it_imports():
     code = resumption.key("skinlesions.training.assembly", [])["code"]
     assert {"skinlesions/models/heads.py", "skinlesions/evaluation/metrics.py"} <= set(code)
     assert len(key("skinlesions.stages.features")["code"]) < len(code)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
+from skinlesions.core import config
 from skinlesions.core.classes import CLASSES, LOGIT_COLUMNS
 from skinlesions.data import balancing, predictions, splits
 from skinlesions.models import heads
@@ -18,7 +19,7 @@ FOLDS = 3
 PLAN = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
 HEAD = {"hidden_units": 16, "dropout": 0.1, "l2": 0.0, "learning_rate": 0.03, "batch_size": 16, "epochs": 12}
 HEAD |= {"patience": 5, "reduce_patience": 2}
-SETTINGS = first_phase.Settings(**HEAD)
+SETTINGS = config.Head(**HEAD)
 
 
 # Folds. The features of some images say which class it is; those of the others, the secret ones, mean a class
@@ -119,7 +120,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(data, whol
     again = run(data)
     np.testing.assert_array_equal(again.logits_test, whole.logits_test)
     np.testing.assert_array_equal(again.logits_validation, whole.logits_validation)
-    other = run(data, seed=2, settings=first_phase.Settings(**HEAD | {"epochs": 1}))
+    other = run(data, seed=2, settings=config.Head(**HEAD | {"epochs": 1}))
     assert not np.array_equal(other.logits_test[data.fold == 0], whole.logits_test[data.fold == 0])
 
 
@@ -170,7 +171,7 @@ def test_finished_folds_are_used_again_only_under_the_same_key(data, whole, fold
     for changed in (
         {"key": {"features": "b"}},
         {"seed": 2},
-        {"settings": first_phase.Settings(**HEAD | {"dropout": 0.2})},
+        {"settings": config.Head(**HEAD | {"dropout": 0.2})},
         {"plan": balancing.Plan("none", 0.5, 0.99, 2.0, 1.0)},
     ):
         with pytest.raises(KeyboardInterrupt):

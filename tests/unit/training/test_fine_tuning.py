@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesions.core import paths
+from skinlesions.core import config, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing
 from skinlesions.models import backbones, networks
@@ -15,10 +15,10 @@ from skinlesions.training import cross_validation, fine_tuning, first_phase
 
 FOLDS, SIZE = 3, 32
 PLAN = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
-FIRST = first_phase.Settings(
+FIRST = config.Head(
     hidden_units=16, dropout=0.5, l2=0.1, learning_rate=3e-3, batch_size=16, epochs=4, patience=5, reduce_patience=2
 )
-SECOND = fine_tuning.Settings(
+SECOND = config.FineTune(
     epochs=2,
     patience=5,
     batch_size=16,
@@ -87,7 +87,7 @@ def data(folder, images):
 
 
 def tuner(images, data, plan=PLAN, description=DESCRIPTION, **changed) -> fine_tuning.FineTuner:
-    return fine_tuning.FineTuner(description, replace(SECOND, **changed), images, data, plan, seed=1)
+    return fine_tuning.FineTuner(description, SECOND.model_copy(update=changed), images, data, plan, seed=1)
 
 
 def run(second_phase, data, **own) -> cross_validation.Result:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from skinlesions.core import files
+from skinlesions.core import config, files
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing
 from skinlesions.models import heads
@@ -16,8 +16,8 @@ SETTINGS = {"hidden_units": 8, "dropout": 0.0, "l2": 0.0, "learning_rate": 0.001
 SETTINGS |= {"patience": 9, "reduce_patience": 9}
 
 
-def settings(**changed: object) -> first_phase.Settings:
-    return first_phase.Settings(**(SETTINGS | changed))
+def settings(**changed: object) -> config.Head:
+    return config.Head(**(SETTINGS | changed))
 
 
 @pytest.fixture(scope="module")
