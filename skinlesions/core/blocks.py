@@ -188,6 +188,9 @@ class FineTuning(Block):
         learning_rate: at its highest; it rises linearly for `warmup_epochs` and falls to zero as a cosine.
         weight_decay: of AdamW, on kernels only.
         label_smoothing: the share of the label that is spread over all classes.
+        mixup: alpha of Zhang et al. 2018: images are mixed in pairs, by shares of Beta(alpha, alpha); 0: they are not.
+        weight_average: the share that an exponential moving average of the weights keeps at every step; those averages
+            are scored and kept. 0: the weights themselves.
         batch_norm: `frozen` keeps the statistics and scales of the batch normalisations, `trained` does not.
         precision: Keras' name of a policy.
         xla: whether steps are compiled by XLA; None leaves it to Keras.
@@ -203,6 +206,8 @@ class FineTuning(Block):
     warmup_epochs: float = Field(ge=0)
     weight_decay: float = Field(ge=0)
     label_smoothing: Fraction
+    mixup: float = Field(ge=0, default=0.0)
+    weight_average: float = Field(ge=0, lt=1, default=0.0)
     batch_norm: Literal["frozen", "trained"]
     augmentation: Augmentation
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]

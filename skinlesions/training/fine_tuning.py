@@ -14,7 +14,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 
 from skinlesions.core import paths
 from skinlesions.core.classes import CLASSES
@@ -22,6 +21,7 @@ from skinlesions.core.config import FineTune
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, splits
 from skinlesions.models import augmentation, networks
+from skinlesions.training.batches import Batches, ImageStore, MixUp
 from skinlesions.training.checkpoint import State, assign, values_of
 from skinlesions.training.cross_validation import Data, Fold
 from skinlesions.training.first_phase import BalancedCrossEntropy, epoch_row, loss_limit, predict
@@ -42,44 +42,11 @@ PREDICTED_AT_ONCE = 64
 
 
 @keras.saving.register_keras_serializable("skinlesions")
-class ImageStore(keras.layers.Layer):
-    """Keeps all images in the memory of the device: row numbers int [n] in, uint8 images [n, S, S, 3] out."""
+class Optimizer(keras.optimizers.AdamW):
+    """AdamW, by which training goes on from its own weights if it averages them: the averages are for scoring only."""
 
-    def __init__(self, images: np.ndarray, **kwargs: object) -> None:
-        super().__init__(**{"trainable": False, "dtype": "float32", **kwargs})
-        self.images = self.add_weight(
-            shape=images.shape,
-            dtype="uint8",
-            initializer=lambda shape, dtype: ops.convert_to_tensor(images),
-            trainable=False,
-            autocast=False,
-            name="images",
-        )
-
-    def call(self, rows: keras.KerasTensor) -> keras.KerasTensor:
-        """The images of these rows."""
-        return ops.take(self.images, rows, axis=0)
-
-
-class Batches(keras.utils.PyDataset):
-    """Images in order with targets and sample weights, batch by batch; what does not fill a last one is left out."""
-
-    def __init__(
-        self, inputs: np.ndarray, rows: np.ndarray, targets: np.ndarray, sample_weights: np.ndarray, batch_size: int
-    ) -> None:
-        # A second thread gathers the next images while the device works on these.
-        super().__init__(workers=2, max_queue_size=4)
-        self.inputs, self.rows, self.targets, self.sample_weights = inputs, rows, targets, sample_weights
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        """The number of batches."""
-        return len(self.rows) // self.batch_size
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Batch `number`: inputs, targets, sample weights."""
-        part = slice(number * self.batch_size, (number + 1) * self.batch_size)
-        return self.inputs[self.rows[part]], self.targets[part], self.sample_weights[part]
+    def finalize_variable_values(self, var_list: list[keras.Variable]) -> None:
+        """Leave the weights alone, which Keras replaces by their averages at the end of every `fit`."""
 
 
 class FineTuner:
@@ -132,7 +99,11 @@ class FineTuner:
             else:
                 self.inputs = self.images
                 source = pixels = keras.Input(self.images.shape[1:], dtype="uint8", name="pixels")
-            self.trained = keras.Model(source, self.network(augment(pixels)))
+            shown = augment(pixels)
+            if self.settings.mixup:
+                shares = keras.Input((), dtype="float32", name="shares")
+                source, shown = (source, shares), MixUp()(shown, shares)
+            self.trained = keras.Model(source, self.network(shown))
         self.fresh = values_of(self.network.variables)
         self.limit = loss_limit(self.trained)
 
@@ -150,7 +121,13 @@ class FineTuner:
             warmup_target=settings.learning_rate if warmup else None,
             warmup_steps=warmup,
         )
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, global_clipnorm=GRADIENT_NORM)
+        optimizer = Optimizer(
+            schedule,
+            weight_decay=settings.weight_decay,
+            global_clipnorm=GRADIENT_NORM,
+            use_ema=settings.weight_average > 0,
+            ema_momentum=settings.weight_average,
+        )
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self.offset = offset
         self.trained.compile(
@@ -187,13 +164,15 @@ class FineTuner:
         """The log priors that the loss adds."""
         return balancing.logit_offset(self.plan, self._counts(fold))
 
-    def _batches(self, fold: int, rows: np.ndarray) -> Batches:
+    def _batches(self, fold: int, rows: np.ndarray, draws: np.random.Generator) -> Batches:
         """The images `rows` in this order, as the training of `fold` sees them."""
         labels = self.data.labels[rows]
         smoothing = self.settings.label_smoothing
         targets = (1 - smoothing) * np.eye(len(CLASSES), dtype="float32")[labels] + smoothing / len(CLASSES)
         sample_weights = balancing.class_weights(self.plan, self._counts(fold))[labels].astype("float32")
-        return Batches(self.inputs, rows, targets.astype("float32"), sample_weights, self.batch_size)
+        shares = draws.beta(self.settings.mixup, self.settings.mixup, len(rows)) if self.settings.mixup else None
+        shares = None if shares is None else shares.astype("float32")
+        return Batches(self.inputs, rows, targets.astype("float32"), sample_weights, self.batch_size, shares)
 
     # --- the time it takes ---
 
@@ -204,7 +183,8 @@ class FineTuner:
             UserError: longer than `max_hours`.
         """
         settings, (training, validation, _) = self.settings, self._roles(0)
-        step = _seconds(lambda count: self._fit(self._batches(0, np.resize(training, count * self.batch_size))))
+        draws = np.random.default_rng(self.seed)
+        step = _seconds(lambda count: self._fit(self._batches(0, np.resize(training, count * self.batch_size), draws)))
         shown = np.resize(validation, PREDICTED_AT_ONCE)
         image = _seconds(lambda count: predict(self.network, self.images[np.tile(shown, count)])) / len(shown)
         scored = len(validation) * (settings.epochs + 1 + 2 * settings.views)
@@ -262,12 +242,13 @@ class FineTuner:
     def _train_epoch(self, fold: int, epoch: int) -> float:
         """One pass over the training images, in an order of its own; the mean loss."""
         random = np.random.SeedSequence([self.seed, fold, epoch])
-        order = np.random.default_rng(random).permutation(self._seen(fold))[: self.steps * self.batch_size]
+        draws = np.random.default_rng(random)
+        order = draws.permutation(self._seen(fold))[: self.steps * self.batch_size]
         # What augmentation and dropout draw follows from the epoch too, not from what was drawn before.
         seeds = [variable for variable in self.trained.variables if "seed_generator" in variable.path]
         for variable, seed in zip(seeds, random.generate_state(len(seeds)), strict=True):
             variable.assign(np.array([seed, 0]).astype(variable.dtype))
-        return self._fit(self._batches(fold, order))
+        return self._fit(self._batches(fold, order, draws))
 
     def _fit(self, batches: Batches) -> float:
         """One pass over `batches`; the mean loss."""
@@ -282,6 +263,10 @@ class FineTuner:
     def _score(self, fold: int, state: State, loss: float | None, name: str) -> None:
         """Score the validation images; note it, print it, and keep the weights if they are the best so far."""
         validation = self._roles(fold)[1]
+        if averaged := self.settings.weight_average > 0 and state.epoch > 0:
+            weights, optimizer = self.trained.trainable_variables, self.trained.optimizer
+            own = values_of(weights)
+            assign(weights, values_of(optimizer._model_variables_moving_average))
         logits, labels = predict(self.network, self.images[validation]), self.data.labels[validation]
         label = f"{name}, fine-tuning epoch {state.epoch}"
         row = epoch_row(label, self.trained, labels, logits, loss, self.limit)
@@ -293,6 +278,8 @@ class FineTuner:
             )
         if state.best_epoch == state.epoch:
             state.best = values_of(self.network.variables)
+        if averaged:
+            assign(weights, own)
 
 
 def device() -> str:

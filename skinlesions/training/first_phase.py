@@ -147,11 +147,14 @@ def predict(network: keras.Model, inputs: np.ndarray, views: int = 1) -> np.ndar
         views: 8 averages the logits of an image over the symmetries of the square; 1 takes it as it is.
     """
     batch = PREDICTION_BATCH if inputs.ndim == 2 else IMAGE_BATCH
-    parts = [
-        np.mean([np.asarray(network.predict_on_batch(view)) for view in augmentation.views(part, views)], axis=0)
-        for part in (inputs[start : start + batch] for start in range(0, len(inputs), batch))
-    ]
-    return np.concatenate(parts)
+    parts = []
+    for start in range(0, len(inputs), batch):
+        part = inputs[start : start + batch]
+        if start and len(part) < batch:  # as many as before, lest the network be compiled again for a last few
+            part = np.concatenate([part, np.zeros((batch - len(part), *part.shape[1:]), part.dtype)])
+        seen = [np.asarray(network.predict_on_batch(view)) for view in augmentation.views(part, views)]
+        parts.append(np.mean(seen, axis=0))
+    return np.concatenate(parts)[: len(inputs)]
 
 
 def builder(settings: Head, augmented: str = "none") -> Callable[[np.ndarray], keras.Model]:

@@ -66,7 +66,9 @@ def test_its_settings_come_from_the_stage_that_runs_it(path):
 
 def test_code_is_short_and_defines_nothing(path):
     for cell in code_cells(path):
-        assert cell.id == "imports" or len(cell.source.splitlines()) <= MAXIMUM_LINES, f"{cell.id}: move logic to skinlesions/"
+        assert cell.id == "imports" or len(cell.source.splitlines()) <= MAXIMUM_LINES, (
+            f"{cell.id}: move logic to skinlesions/"
+        )
         for node in ast.walk(ast.parse(python(cell))):
             forbidden = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Global)
             assert not isinstance(node, forbidden), f"{cell.id}: definitions belong in skinlesions/, with a test"

@@ -12,6 +12,8 @@ from skinlesions.core.errors import UserError
 from skinlesions.data import balancing
 from skinlesions.models import backbones, networks
 from skinlesions.training import cross_validation, fine_tuning, first_phase
+from skinlesions.training.batches import Batches, MixUp
+from skinlesions.training.checkpoint import State, values_of
 
 FOLDS, SIZE = 3, 32
 PLAN = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
@@ -198,7 +200,7 @@ def test_log_priors_reach_the_loss_of_each_fold(images, data):
 def test_batches_have_smoothed_labels_and_class_weights(images, data):
     rows = np.array([5, 3, 8, 1, 0])
     second_phase = tuner(images, data, batch_size=2)
-    batches = second_phase._batches(0, rows)
+    batches = second_phase._batches(0, rows, np.random.default_rng(0))
     assert len(batches) == 2  # the fifth image does not fill a batch
     inputs, targets, weights = batches[1]
     np.testing.assert_array_equal(inputs, images[[8, 1]])
@@ -206,6 +208,39 @@ def test_batches_have_smoothed_labels_and_class_weights(images, data):
     expected[[0, 1], data.labels[[8, 1]]] += 0.9
     np.testing.assert_allclose(targets, expected, rtol=1e-5)
     np.testing.assert_allclose(weights, 1, rtol=1e-5)  # all classes have the same number of images
+
+
+def test_mixed_images_and_their_targets_are_mixed_alike(images, data):
+    """A target is what the two parts weigh in it, the sample weight what they weigh together."""
+    random = np.random.default_rng(0)
+    weights, shares = random.uniform(0.5, 2, 6), random.beta(0.4, 0.4, 6).astype("float32")
+    batch = Batches(images, np.arange(6), np.eye(7)[:6], weights, 6, shares)[0]
+    (shown, kept), targets, sample_weights = batch
+    pixels = np.asarray(MixUp()(shown, kept))
+    for own in range(6):
+        before = (own - 1) % 6
+        mixed = shares[own] * images[own].astype("float64") + (1 - shares[own]) * images[before].astype("float64")
+        np.testing.assert_allclose(pixels[own], mixed, rtol=1e-3)
+        parts = np.zeros(7)
+        parts[own], parts[before] = shares[own] * weights[own], (1 - shares[own]) * weights[before]
+        np.testing.assert_allclose(targets[own] * sample_weights[own], parts, rtol=1e-6)
+    np.testing.assert_allclose(targets.sum(axis=1), 1)
+
+
+def test_averaged_weights_are_scored_and_kept_and_training_goes_on_from_its_own(images, data):
+    """What is kept of an epoch is the moving average of its steps; what goes on is the last step's."""
+    second_phase = tuner(images, data, weight_average=0.5, mixup=0.2)
+    second_phase._reset(0)
+    loss = second_phase._train_epoch(0, 1)
+    weights, optimizer = second_phase.trained.trainable_variables, second_phase.trained.optimizer
+    own, averages = values_of(weights), values_of(optimizer._model_variables_moving_average)
+    state = State(rows=[], epoch=1)
+    second_phase._score(0, state, loss, "averaged")
+    kept = dict(zip([variable.path for variable in second_phase.network.variables], state.best, strict=True))
+    for variable, before, average in zip(weights, own, averages, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), before)
+        np.testing.assert_array_equal(kept[variable.path], average)
+    assert any(not np.array_equal(before, average) for before, average in zip(own, averages, strict=True))
 
 
 def test_training_begins_at_the_layer_and_batch_normalisations_may_stay_frozen():
