@@ -1,9 +1,10 @@
-"""`python -m skinlesions.commands.verify`: do the published tables follow from the published predictions?
+"""Do the published tables follow from the published predictions?
 
 Recomputes every table of notebook 04, and of notebook 07 where an external set was scored, from reports/predictions/
 and params.yaml, and compares it with reports/. Needs neither images nor weights, a GPU or TensorFlow.
 """
 
+import argparse
 import io
 import sys
 from collections.abc import Iterator
@@ -14,13 +15,42 @@ import numpy as np
 import pandas as pd
 
 from skinlesions.core import config, files, paths
-from skinlesions.core.errors import UserError, run_main
+from skinlesions.core.errors import UserError
 from skinlesions.evaluation import comparison, external, study
 
 RELATIVE_TOLERANCE = 1e-5
 # For numbers that are zero but for rounding.
 ABSOLUTE_TOLERANCE = 1e-9
 SHOWN = 10
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """It takes no arguments."""
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """One line per table, then the faults; exit code 1 if there are any."""
+    if not agree():
+        sys.exit(1)
+
+
+def agree() -> bool:
+    """Whether all published files follow from the predictions; prints one line per file, then the faults."""
+    faults: list[str] = []
+    count = 0
+    for name, found in differences(paths.REPORTS, config.load().compare):
+        count += 1
+        faults += found
+        print(
+            f"{'ok  ' if not found else 'FAIL'} {name}" + (f": {len(found)} difference(s)" if found else ""), flush=True
+        )
+    if not faults:
+        print(f"all {count} files follow from the predictions in {paths.relative(paths.REPORTS_PREDICTIONS)}")
+        return True
+    print(f"{len(faults)} difference(s) between the published files and the predictions, the first {SHOWN} of them:")
+    print("\n".join(f"  {fault}" for fault in faults[:SHOWN]))
+    print("Run `make report` to publish again, or restore reports/ from Git.")
+    return False
 
 
 def expected(reports: Path, parameters: config.Compare) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, float]]]:
@@ -159,26 +189,3 @@ def _same(published: str, computed: str, numeric: bool) -> bool:
         )
     except ValueError:
         return False
-
-
-def main() -> None:
-    """Command line: one line per table, then the faults; exit code 1 if there are any."""
-    faults: list[str] = []
-    count = 0
-    for name, found in differences(paths.REPORTS, config.load().compare):
-        count += 1
-        faults += found
-        print(
-            f"{'ok  ' if not found else 'FAIL'} {name}" + (f": {len(found)} difference(s)" if found else ""), flush=True
-        )
-    if not faults:
-        print(f"all {count} files follow from the predictions in {paths.relative(paths.REPORTS_PREDICTIONS)}")
-        return
-    print(f"{len(faults)} difference(s) between the published files and the predictions, the first {SHOWN} of them:")
-    print("\n".join(f"  {fault}" for fault in faults[:SHOWN]))
-    print("Run `make report` to publish again, or restore reports/ from Git.")
-    sys.exit(1)
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -195,7 +195,7 @@ class FineTuner:
         if hours > settings.max_hours:
             raise UserError(
                 f"{what} would take {speed}, more than train.max_hours ({settings.max_hours:g}) allows. Keep the "
-                "frozen features (`python -m skinlesions.core.config apply presets/cpu.yaml`), use a GPU, lower "
+                "frozen features (`skinlesions params cpu`), use a GPU, lower "
                 "train.fine_tune.epochs, or raise train.max_hours"
             )
 

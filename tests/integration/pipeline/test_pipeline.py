@@ -152,7 +152,7 @@ def test_dvc_plots_show_writes_a_page(finished: Project, tmp_path: Path):
 
 
 def test_the_published_tables_follow_from_the_published_predictions(finished: Project):
-    assert "follow from the predictions" in finished.succeeds(sys.executable, "-m", "skinlesions.commands.verify")
+    assert "follow from the predictions" in finished.succeeds(sys.executable, "-m", "skinlesions", "verify")
 
 
 def test_a_changed_number_is_found(working_copy: Project):
@@ -161,5 +161,5 @@ def test_a_changed_number_is_found(working_copy: Project):
     model, training, initialisation, _, *others = first.split(",")
     changed = ",".join([model, training, initialisation, "0.999", *others])
     table.write_text("\n".join([header, changed, *rest]) + "\n")
-    output = working_copy.fails(sys.executable, "-m", "skinlesions.commands.verify")
+    output = working_copy.fails(sys.executable, "-m", "skinlesions", "verify")
     assert "comparison.csv, row 1, column balanced_accuracy: published '0.999'" in output
