@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from skinlesions.core import config, paths
+from skinlesions.core import paths, presets
 from skinlesions.core.errors import UserError
 
 
@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Apply the presets in their order."""
     for name in arguments.presets:
-        config.apply_preset(preset_file(name))
+        presets.apply(preset_file(name))
 
 
 def preset_file(name: str) -> Path:

@@ -6,7 +6,7 @@ Whatever is up to date is not run again; an interrupted run goes on where it sto
 import argparse
 
 from skinlesions.commands import check, params, pipeline, readme
-from skinlesions.core import config, paths
+from skinlesions.core import config, paths, presets
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Apply the presets, check what can be checked at once, run the pipeline, renew the README."""
     files = [params.preset_file(name) for name in arguments.preset]
     for file in files:
-        config.apply_preset(file)
+        presets.apply(file)
     check.check(config.load())
     pipeline.repro(paths.ROOT)
     readme.renew()
