@@ -12,7 +12,9 @@ from skinlesions.core.errors import UserError
 from skinlesions.core.parallel import in_order
 from skinlesions.core.progress import Progress
 from skinlesions.data import isic_csv
-from skinlesions.data.sources.ham10000 import ImageFile
+from skinlesions.data.decoding import decode
+from skinlesions.data.sources import archives
+from skinlesions.data.sources.archives import ImageFile
 from skinlesions.evaluation import ensembles
 from skinlesions.inference import photographs, predictor
 
@@ -43,7 +45,7 @@ def predict(images: Sequence[ImageFile], predictors: Sequence[predictor.Predicto
         if isinstance(content, ValueError):
             return image, content
         try:
-            picture = photographs.decode(content)
+            picture = decode(content)
         except ValueError as error:
             return image, error
         return image, [prepare(picture) for prepare in preparers.values()]
@@ -54,7 +56,7 @@ def predict(images: Sequence[ImageFile], predictors: Sequence[predictor.Predicto
         Progress("predict", len(images) * len(predictors), "predictions") as progress,
     ):
         isic_csv.write_header(stream)
-        for chunk in _chunks(in_order(prepared, photographs.contents(images)), CHUNK):
+        for chunk in _chunks(in_order(prepared, archives.contents(images)), CHUNK):
             faults += [f"{image.name}: {result}" for image, result in chunk if isinstance(result, ValueError)]
             whole = [(image.image_id, result) for image, result in chunk if not isinstance(result, ValueError)]
             if not whole:

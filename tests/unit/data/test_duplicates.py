@@ -11,7 +11,7 @@ from PIL import Image
 from skinlesions.core import files
 from skinlesions.core.errors import UserError
 from skinlesions.data import duplicates
-from skinlesions.data.sources import sample
+from skinlesions.data.sources import drawing
 from skinlesions.figures import duplicates as draw
 
 SIZE = 240
@@ -22,9 +22,9 @@ SETTINGS = {"neighbours": 3, "min_similarity": -1.0, "min_inliers": 6, "min_corr
 def lesions() -> np.ndarray:
     """A drawn lesion of every class, from near: uint8 [7, 240, 240, 3]."""
     random = np.random.default_rng(0)
-    start = (sample.CANVAS - SIZE) // 2
+    start = (drawing.CANVAS - SIZE) // 2
     box = (start, start, start + SIZE, start + SIZE)
-    return np.stack([np.asarray(sample.paint(look, random).crop(box)) for look in sample.LOOKS.values()])
+    return np.stack([np.asarray(drawing.paint(look, random).crop(box)) for look in drawing.LOOKS.values()])
 
 
 def photographed_again(image: np.ndarray, angle: float, zoom: float, shift: tuple[float, float]) -> np.ndarray:
@@ -107,7 +107,7 @@ def study(lesions, tmp_path_factory) -> tuple[pd.DataFrame, np.ndarray, Path]:
     again = [photographed_again(lesions[row], angle, 1.1, (8, 4)) for row, angle in ((0, 90), (4, 25), (5, -60))]
     images = tmp_path_factory.mktemp("study") / "images.npy"
     files.write_array(images, np.concatenate([lesions, again]))
-    dx = [*sample.LOOKS, "akiec", "nv", "nv"]
+    dx = [*drawing.LOOKS, "akiec", "nv", "nv"]
     lesion = [f"L{number}" for number in (*range(9), 5)]
     index = pd.DataFrame({"image_id": [f"I{row}" for row in range(10)], "lesion_id": lesion, "dx": dx})
     return index, np.random.default_rng(0).normal(size=(10, 6)).astype("float16"), images

@@ -14,6 +14,7 @@ from skinlesions.core import files, paths
 from skinlesions.core.errors import run_main
 from skinlesions.data import images, isic_csv
 from skinlesions.inference import predict, predictor
+from tests.helpers.orientations import ORIENTATIONS, encoded, noted
 from tests.helpers.project import tiny
 from tests.helpers.raw_files import jpeg, write_files, write_zip
 from tests.helpers.trained_models import MODELS, use_folder, write
@@ -75,7 +76,19 @@ def test_files_folders_and_zip_files_together_in_order_by_all_models(models, tmp
     assert np.ptp(probabilities, axis=0).max() > 0.01
     assert list(out.parent.iterdir()) == [out]
     output = capsys.readouterr()
-    assert output.out == "" and "predict: 21 of 21 predictions (100%)" in output.err
+    assert output.out == "" and "predict: 100%" in output.err and "21/21" in output.err
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_photograph_and_the_same_turned_upright_get_one_prediction(models, tmp_path, monkeypatch, orientation):
+    lying = np.random.default_rng(0).integers(0, 256, (50, 70, 3), "uint8")
+    upright = Image.fromarray(ORIENTATIONS[orientation](lying))
+    noted_file = encoded(Image.fromarray(lying), "PNG", exif=noted(orientation))
+    write_files(tmp_path / "images", {"a.png": noted_file, "b.png": encoded(upright, "PNG")})
+    out = tmp_path / "predictions.csv"
+    assert run(monkeypatch, tmp_path / "images", "--models", "scratch", "--out", out) == 0
+    first, second = isic_csv.probabilities(isic_csv.read(out))
+    assert (first == second).all()
 
 
 def test_the_models_that_are_named_are_averaged(models, tmp_path):
@@ -172,11 +185,12 @@ folder, number, *arguments = sys.argv[1:]
 sys.argv[1:] = ["predict", *arguments]
 use_folder(Path(folder), pytest.MonkeyPatch())
 predict.CHUNK = 2
-advance = Progress.advance
+advance, taken = Progress.advance, []
 
 def advance_and_stop(self, amount=1):
     advance(self, amount)
-    if self.done == 4:
+    taken.append(amount)
+    if sum(taken) == 4:
         os.kill(os.getpid(), int(number))
 
 Progress.advance = advance_and_stop
