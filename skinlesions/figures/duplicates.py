@@ -42,9 +42,9 @@ def pairs(table: pd.DataFrame, images: np.ndarray, index: pd.DataFrame, most: in
 
 def _side_by_side(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """`first`, and `second` laid on it as far as they can be registered, as one small picture, uint8 [H, W, 3]."""
-    alignment = duplicates.register(duplicates.keypoints(first), duplicates.keypoints(second))
-    if alignment:
-        moved, inside = duplicates.laid_on(first, second, alignment)
+    registration = duplicates.register(duplicates.keypoints(first), duplicates.keypoints(second))
+    if registration:
+        moved, inside = duplicates.laid_on(second, registration.transform)
         second = np.where(inside[..., None], np.clip(np.round(moved), 0, 255), 255).astype("uint8")
     gap = np.full((THUMBNAIL, 4, 3), 255, "uint8")
     return np.concatenate([thumbnail(first, THUMBNAIL), gap, thumbnail(second, THUMBNAIL)], axis=1)
