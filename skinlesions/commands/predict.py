@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     from skinlesions.inference import photographs, predict, predictor
 
-    # skinlesions.inference.photographs has a limit of its own, which is lower and an error.
+    # skinlesions.data.decoding has a limit of its own, which is lower and an error.
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     names = predict.model_names(arguments.models)
     images, faults = photographs.find(arguments.paths)
