@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from skinlesions.core import config, files, paths
+from skinlesions.core import config, files
 from skinlesions.core.errors import UserError
 from skinlesions.core.parallel import in_order
 from skinlesions.core.progress import Progress
@@ -16,7 +16,7 @@ from skinlesions.data.decoding import decode
 from skinlesions.data.sources import archives
 from skinlesions.data.sources.archives import ImageFile
 from skinlesions.evaluation import ensembles
-from skinlesions.inference import photographs, predictor
+from skinlesions.inference import predictor
 
 # Images that are in memory as pixels at a time: so many that handing a network from one fold to the next costs little.
 CHUNK = 256

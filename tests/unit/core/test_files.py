@@ -112,20 +112,6 @@ def test_nothing_is_pickled(tmp_path):
         files.read_array(path)
 
 
-<<<<<<< HEAD
-def test_hashes_and_fingerprints(tmp_path):
-    one, two = tmp_path / "one" / "file.bin", tmp_path / "two" / "file.bin"  # one name, two files
-    for path in (one, two):
-        path.parent.mkdir()
-    one.write_bytes(b"abc")
-    two.write_bytes(bytes(3_000_000))
-    # The SHA-256 of "abc" is an example of FIPS 180-2.
-    assert files.sha256(one) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert files.fingerprint(one, two) == {
-        one.as_posix(): files.sha256(one),
-        two.as_posix(): hashlib.sha256(bytes(3_000_000)).hexdigest(),
-    }
-=======
 def test_hashes_and_fingerprints(tmp_path, monkeypatch):
     one, two = tmp_path / "one" / "file.bin", tmp_path / "two" / "file.bin"  # one name in two folders
     files.write_bytes(one, b"abc")
@@ -136,7 +122,6 @@ def test_hashes_and_fingerprints(tmp_path, monkeypatch):
     assert files.sha256(two) == files.sha256(bytes(3_000_000)) == hashlib.sha256(bytes(3_000_000)).hexdigest()
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     assert files.fingerprint(one, two) == {"one/file.bin": files.sha256(one), "two/file.bin": files.sha256(two)}
->>>>>>> 0cdfc56 (One function decodes images, with EXIF orientation obeyed everywhere; one place for zip files, hashes, chunks)
 
 
 def test_a_user_error_ends_the_process_with_its_message_alone(capsys):
