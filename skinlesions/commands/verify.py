@@ -1,10 +1,11 @@
-"""`python -m skinlesions.commands.verify`: do the published tables follow from the published predictions?
+"""Do the published tables follow from the published predictions?
 
 Recomputes every table that follows from them, by the functions that core/tables.yaml names, and metrics.json, from
 reports/predictions/ and the parameters in reports/provenance.json, and compares them with reports/. Needs neither
 images nor weights, a GPU or TensorFlow.
 """
 
+import argparse
 import io
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from skinlesions.core import config, files, paths, tables
-from skinlesions.core.errors import UserError, run_main
+from skinlesions.core.errors import UserError
 from skinlesions.data import predictions
 from skinlesions.evaluation import classification, comparison, external, metrics, study
 
@@ -27,6 +28,38 @@ RELATIVE_TOLERANCE = 1e-5
 # For numbers that are zero but for rounding.
 ABSOLUTE_TOLERANCE = 1e-9
 SHOWN = 10
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """It takes no arguments."""
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """One line per table, then the faults; exit code 1 if there are any."""
+    if not agree():
+        sys.exit(1)
+
+
+def agree() -> bool:
+    """Whether all published files follow from the predictions; prints one line per file, then the faults."""
+    faults: list[str] = []
+    count = 0
+    for name, found in differences(paths.REPORTS):
+        count += 1
+        faults += found
+        print(
+            f"{'ok  ' if not found else 'FAIL'} {name}" + (f": {len(found)} difference(s)" if found else ""), flush=True
+        )
+    if not faults:
+        print(
+            f"all {count} files follow from the predictions in {paths.relative(paths.REPORTS_PREDICTIONS)}; what needs "
+            "the images or the training again was not looked at"
+        )
+        return True
+    print(f"{len(faults)} difference(s) between the published files and the predictions, the first {SHOWN} of them:")
+    print("\n".join(f"  {fault}" for fault in faults[:SHOWN]))
+    print("Run `make report` to publish again, or restore reports/ from Git.")
+    return False
 
 
 def settings(reports: Path) -> config.Compare:
@@ -186,29 +219,3 @@ def _same(published: str, computed: str, numeric: bool) -> bool:
         )
     except ValueError:
         return False
-
-
-def main() -> None:
-    """Command line: one line per table, then the faults; exit code 1 if there are any."""
-    faults: list[str] = []
-    count = 0
-    for name, found in differences(paths.REPORTS):
-        count += 1
-        faults += found
-        print(
-            f"{'ok  ' if not found else 'FAIL'} {name}" + (f": {len(found)} difference(s)" if found else ""), flush=True
-        )
-    if not faults:
-        print(
-            f"all {count} files follow from the predictions in {paths.relative(paths.REPORTS_PREDICTIONS)}; what needs "
-            "the images or the training again was not looked at"
-        )
-        return
-    print(f"{len(faults)} difference(s) between the published files and the predictions, the first {SHOWN} of them:")
-    print("\n".join(f"  {fault}" for fault in faults[:SHOWN]))
-    print("Run `make report` to publish again, or restore reports/ from Git.")
-    sys.exit(1)
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -1,7 +1,7 @@
 """The trained models on the external test set, which took no part in any choice.
 
 Every table follows from one file of probabilities per model, from the diagnoses, and from the out-of-fold results that
-notebook 04 has; `python -m skinlesions.evaluation.submission` recomputes the scores from the same files.
+notebook 04 has; `skinlesions evaluate` recomputes the scores from the same files.
 """
 
 from dataclasses import dataclass

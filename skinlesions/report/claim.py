@@ -430,12 +430,13 @@ def _model(evidence: Evidence, leaders: Leaders) -> dict[int, Answer]:
 
 def _training(evidence: Evidence, leaders: Leaders) -> dict[int, Answer]:
     """Items 25 to 27."""
-    train, balance = evidence.parameters.train, evidence.parameters.balance
+    parameters = evidence.parameters
+    head, fine_tune, balance = parameters.head, parameters.fine_tune, parameters.balance
     page = f"03_train_{leaders.single}"
     tuned = int((leaders.comparison["training"] == "fine-tuned").sum())
     further = (
         f" {plural(tuned, 'model')} {'is' if tuned == 1 else 'are'} then fine-tuned for up to "
-        f"{plural(train.fine_tune.epochs, 'epoch')} with AdamW on augmented images ({train.fine_tune.augmentation})."
+        f"{plural(fine_tune.epochs, 'epoch')} with AdamW on augmented images ({fine_tune.augmentation})."
         if tuned
         else ""
     )
@@ -444,7 +445,7 @@ def _training(evidence: Evidence, leaders: Leaders) -> dict[int, Answer]:
     return {
         25: Answer(
             f"Against the imbalance: {plan}, one of {len(tried)} strategies compared. The heads are fitted with Adam "
-            f"until {train.patience} epochs bring nothing.{further} Every seed is set.",
+            f"until {head.patience} epochs bring nothing.{further} Every seed is set.",
             places=(
                 evidence.section(page, "Training"),
                 evidence.section("02_balance", "The strategies compared"),
