@@ -1,54 +1,71 @@
 # The commands of the project. `make` lists them.
 
 PYTHON ?= python3
+# Relative, so that a folder may have any name: make itself cuts a path at its blanks.
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
-DEMO := build/demo
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
-RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--custom-compile-command "make lock" --upgrade
-export PATH := $(BIN):$(PATH)
-export PYTHONUNBUFFERED := 1
-export TF_CPP_MIN_LOG_LEVEL ?= 3
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+SKINLESIONS := $(BIN)/python -m skinlesions
+RESOLVE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+# The unit tests of what needs neither Keras nor DVC.
+FAST := $(addprefix --ignore=tests/unit/,explain inference models stages training)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo report verify test lab lock
+.PHONY: help setup demo report status verify test test-fast lint check-report lab lock
 
 help:  ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed  ## create .venv from requirements.txt, every file checked by hash
-
-# The stamp is written last: an interrupted installation is taken up again.
-$(VENV)/.installed: requirements.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older; say which with: make PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) -r requirements.txt
-	@touch $@
+setup: $(VENV)/.installed  ## create .venv from requirements.txt, every file checked by hash, with this project in it
 
 demo: setup  ## run the whole pipeline on a synthetic sample, in build/demo
-	$(BIN)/python -m skinlesions.commands.demo presets/sample.yaml $(DEMO)
+	$(SKINLESIONS) demo
 
-report: setup  ## regenerate the report from the images (PRESET="a b" applies presets/a.yaml and b.yaml to params.yaml first)
-	$(foreach preset,$(PRESET),$(BIN)/python -m skinlesions.core.config apply presets/$(preset).yaml && )true
-	$(BIN)/python -m skinlesions.commands.check
-	$(BIN)/dvc repro
+report: setup  ## regenerate the report from the images (PRESET="a b" writes presets/a.yaml and b.yaml into params.yaml first)
+	$(SKINLESIONS) report $(if $(PRESET),--preset $(PRESET))
+
+status: setup  ## say which stages are not up to date with the code, the parameters and the data
+	$(SKINLESIONS) status
 
 verify: setup  ## recompute the published tables from the published predictions
-	$(BIN)/python -m skinlesions.commands.verify
+	$(SKINLESIONS) verify
 
-test: $(VENV)/.installed-test  ## run the test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-test  ## run all tests, on all cores
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
-# What only the tests need comes on top, in versions that agree with requirements.txt.
-$(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
-	$(INSTALL) -r requirements-test.txt
-	@touch $@
+test-fast: $(VENV)/.installed-test  ## run the unit tests that need neither Keras nor the pipeline
+	$(BIN)/python -m pytest -n auto --dist loadgroup tests/unit $(FAST)
+
+lint: $(VENV)/.installed-test  ## check style, types, and which package imports which
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
+	$(BIN)/lint-imports
+
+check-report: setup  ## check that the published report is whole and agrees with itself
+	$(SKINLESIONS) check-report
 
 lab: setup  ## open the notebooks in JupyterLab
-	PYTHONPATH=$(CURDIR) $(BIN)/jupyter lab notebooks
+	$(BIN)/python -m jupyterlab notebooks
 
-lock: setup  ## resolve requirements.in and requirements-test.in into their .txt again
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+lock: $(VENV)/.installed-test  ## resolve requirements*.in into their .txt, pins kept (UPGRADE=1 takes the newest versions)
 	$(RESOLVE) requirements.in -o requirements.txt
 	$(RESOLVE) --constraint requirements.txt requirements-test.in -o requirements-test.txt
+
+# Each stamp is written last: an interrupted installation is taken up again.
+$(VENV)/.requirements: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older; say which with: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --require-hashes -r requirements.txt
+	@touch $@
+
+# By the setuptools that is there now, so that nothing is fetched.
+$(VENV)/.installed: pyproject.toml $(VENV)/.requirements
+	$(PIP) --no-build-isolation --editable .
+	@touch $@
+
+# What only the tests and checks need comes on top, in versions that agree with requirements.txt.
+$(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
+	$(PIP) --require-hashes -r requirements-test.txt
+	@touch $@

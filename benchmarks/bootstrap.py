@@ -10,7 +10,7 @@ from benchmarks.measurement import IMAGES, index, seconds, verdict
 from skinlesions.core import config
 from skinlesions.core.classes import CLASSES, LOGIT_COLUMNS, class_indices
 from skinlesions.data import balancing, predictions, splits
-from skinlesions.evaluation import bootstrap, influence, metrics, study, subgroups
+from skinlesions.evaluation import attributes, bootstrap, influence, metrics, study
 
 MODELS = 12
 # `make verify` is to take less than a minute, and the resampling of every metric half of it, in at most 2 GB.
@@ -69,7 +69,7 @@ def study_of(models: dict[str, pd.DataFrame]) -> study.Study:
         models=models,
         descriptions={name: {"name": name, "architecture": name} | described for name in models},
         plan=balancing.Plan("balanced_weights", 0.6711, 0.999, 2.0, 1.0),
-        metadata=metadata[list(subgroups.METADATA_COLUMNS)],
+        metadata=metadata[list(attributes.METADATA_COLUMNS)],
     )
 
 
@@ -94,8 +94,8 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
 
     fold = splits.make_folds(rows, settings.split.folds, settings.split.seed)["fold"].to_numpy()
     models = tables_of(rows, fold, settings.split.folds)
-    chosen = settings.compare.model_dump() | {"resamples": resamples, "ensemble": "all"}
-    whole = seconds(lambda: study.tables(study_of(models), **chosen))
+    chosen = settings.compare.model_copy(update={"resamples": resamples, "ensemble": "all"})
+    whole = seconds(lambda: study.tables(study_of(models), chosen))
     table = pd.DataFrame(
         [
             ("`bootstrap.lesion_resamples`: draw the lesions", f"{draw:.1f}", "", ""),

@@ -12,7 +12,7 @@ from skinlesions.core import config, paths
 from skinlesions.core.classes import class_indices, read_index
 from skinlesions.data import balancing, splits
 from skinlesions.evaluation import strategies
-from skinlesions.training import cross_validation
+from skinlesions.training import cross_validation, first_phase
 
 NAMES = ("mobilenet_v2", "resnet50", "efficientnet_b4")
 # Features of these three, for when the stage `features` has not run.
@@ -55,33 +55,22 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
     rows = []
     for name in NAMES:
         inputs = (
-            cross_validation.load_inputs(paths.FEATURES / f"{name}.npy")
-            if real
-            else made_up_features(labels, WIDTHS[name])
+            first_phase.load_inputs(paths.FEATURES / f"{name}.npy") if real else made_up_features(labels, WIDTHS[name])
         )
-        model = settings.models[name]
-        chosen = cross_validation.Settings(
-            model.hidden_units,
-            model.dropout,
-            model.l2,
-            model.learning_rate,
-            model.batch_size,
-            3 if quick else model.epochs,
-            settings.train.patience,
-            settings.train.reduce_patience,
-        )
+        head = settings.models[name].head
+        chosen = head.model_copy(update={"epochs": 3 if quick else head.epochs})
         data = cross_validation.Data(inputs, labels, fold)
         results: list[cross_validation.Result] = []
 
         def train(
             data: cross_validation.Data = data,
-            chosen: cross_validation.Settings = chosen,
+            chosen: config.Head = chosen,
             name: str = name,
             results: list[cross_validation.Result] = results,
         ) -> None:
             results.append(
                 cross_validation.cross_validate(
-                    cross_validation.builder(chosen), data, chosen, plan, seed=settings.train.seed, name=name
+                    first_phase.builder(chosen), data, chosen, plan, seed=settings.train.seed, name=name
                 )
             )
 

@@ -56,11 +56,10 @@ def copy(name: str, source: str, sample_images: int) -> Path:
     """A copy of the project under build/, set up for the data `source`."""
     folder = paths.ROOT / "build" / f"benchmark-{name}"
     demo.copy_tree(folder)
-    preset = yaml.safe_load(PRESET.read_text(encoding="utf-8"))
-    preset["data"] = {"source": source, "sample_images": sample_images, "external": None}
-    target = folder / "logs" / "preset.yaml"
-    files.write_text(target, yaml.safe_dump(preset))
-    config.apply_preset(target, folder / paths.PARAMS.name)
+    settings = config.read_yaml(PRESET)
+    settings["data"] |= {"source": source, "sample_images": sample_images}
+    config.validate(settings, PRESET.name)
+    files.write_text(folder / paths.PARAMS.name, yaml.safe_dump(settings, sort_keys=False))
     return folder
 
 

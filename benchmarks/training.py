@@ -3,7 +3,6 @@
 import resource
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -68,12 +67,12 @@ def tuner(
 ) -> fine_tuning.FineTuner:
     """The published fine-tuning of the whole backbone, on `images`, with `changed` settings."""
     own = {"from_layer": fine_tuning.ALL, "learning_rate": 1e-4, "patience": 1, "max_hours": 1e9, "views": 1}
-    chosen = fine_tuning.Settings(**settings.train.fine_tune.model_dump(), **own)
+    chosen = config.FineTune(**(settings.fine_tune.model_dump() | own | changed))
     number = np.arange(len(images))
     data = cross_validation.Data(images, number % 7, number // 7 % 3)
     described = description(name, settings, image_size)
     plan = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
-    return fine_tuning.FineTuner(described, replace(chosen, **changed), images, data, plan, seed=0)
+    return fine_tuning.FineTuner(described, chosen, images, data, plan, seed=0)
 
 
 def rates(
@@ -85,7 +84,7 @@ def rates(
         folder: with a folder of images for each class.
         changed: settings of the fine-tuning that differ from the published ones.
     """
-    batch_size = settings.train.fine_tune.batch_size
+    batch_size = settings.fine_tune.batch_size
     images = np.random.default_rng(0).integers(0, 256, (3 * 7 * batch_size, image_size, image_size, 3), "uint8")
     second_phase = tuner(name, settings, image_size, images, **changed)
     rows = np.resize(np.arange(len(images)), steps * batch_size)
@@ -114,7 +113,7 @@ def rates(
 def measure(quick: bool) -> dict[str, pd.DataFrame]:
     """The rates of the networks, and what the variants of precision and compiler change."""
     settings = config.load()
-    fine_tune = settings.train.fine_tune
+    fine_tune = settings.fine_tune
     steps = 1 if quick else STEPS
     rows = []
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:

@@ -1,4 +1,4 @@
-"""What the tests share: where the real data are, if they are here at all."""
+"""What the tests share: on which core each runs, and where the real data are, if they are here at all."""
 
 import os
 from pathlib import Path
@@ -30,3 +30,16 @@ def weights_dir() -> Path:
     if folder is None:
         pytest.skip("no local ImageNet weights here: set SKINLESIONS_WEIGHTS_DIR")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares costly fixtures, the longest first, so that no core is left with it at the end.
+
+    A module stays on one core; so does a folder of integration tests that has a conftest.py, where its modules share
+    the runs that it makes.
+    """
+    for item in items:
+        module = item.path.relative_to(paths.ROOT)
+        shared = module.parts[1] == "integration" and item.path.with_name("conftest.py").exists()
+        item.add_marker(pytest.mark.xdist_group(str(module.parent if shared else module)))
+    items.sort(key=lambda item: item.path.relative_to(paths.ROOT).parts[1] != "integration")

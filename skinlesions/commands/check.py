@@ -1,8 +1,21 @@
-"""What `make report` needs and can be sure of at once, before hours of download or computation start."""
+"""What a run needs and can be sure of at once, before hours of download or computation start.
+
+params.yaml is valid; the external test set and the weights that it names are here, or can be had.
+"""
+
+import argparse
 
 from skinlesions.core import config, paths
-from skinlesions.core.errors import run_main
 from skinlesions.data.sources import external_set, ham10000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """It takes no arguments."""
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Check params.yaml, then what it asks for."""
+    check(config.load())
 
 
 def check(settings: config.Params) -> None:
@@ -23,12 +36,3 @@ def check(settings: config.Params) -> None:
 
         for name in missing:
             pretrained.local_file(name, settings.backbones[name])
-
-
-def main() -> None:
-    """Check params.yaml, then what it asks for."""
-    check(config.load())
-
-
-if __name__ == "__main__":
-    run_main(main)

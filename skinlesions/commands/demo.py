@@ -1,18 +1,30 @@
-"""The pipeline with a preset, in a throwaway copy: `python -m skinlesions.commands.demo PRESET FOLDER`.
+"""Run the whole pipeline in a throwaway copy of the project, on synthetic images: no data, no GPU, a few minutes.
 
 The copy has the files that Git tracks or would track, uncommitted edits included. The working tree's own params.yaml,
 dvc.lock and reports stay as they are.
 """
 
 import argparse
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+from skinlesions.commands import params, pipeline
 from skinlesions.core import config, paths
-from skinlesions.core.errors import UserError, run_main
+from skinlesions.core.errors import UserError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the preset and the folder."""
+    parser.add_argument("--preset", default="sample", help="the parameters of the copy (default: %(default)s)")
+    parser.add_argument(
+        "--folder", type=Path, default=paths.ROOT / "build" / "demo", help="of the copy, emptied (default: build/demo)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run the pipeline, and say where its report is."""
+    demonstrate(params.preset_file(arguments.preset), arguments.folder)
 
 
 def files_to_copy() -> list[str]:
@@ -45,30 +57,15 @@ def copy_tree(target: Path) -> None:
     (target / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
 
 
-def run(preset: Path, target: Path) -> None:
+def demonstrate(preset: Path, target: Path) -> None:
     """Run the pipeline with `preset` in a fresh copy under `target`, and say where its report is.
 
     Raises:
         UserError: a stage failed.
     """
-    preset = preset.resolve()
     copy_tree(target)
-    config.apply_preset(preset, target / paths.PARAMS.name)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    finished = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=target, env=environment, check=False)
-    if finished.returncode:
-        raise UserError(f"the pipeline failed in {paths.relative(target)}; the stage above says why")
+    config.load(preset)
+    shutil.copyfile(preset, target / paths.PARAMS.name)
+    variables = {name: value for name, value in pipeline.environment().items() if not name.startswith("DVC_")}
+    pipeline.repro(target, variables)
     print(f"The report is {(target / 'reports' / 'index.html').resolve()}")
-
-
-def main() -> None:
-    """Command line of the demonstration."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("preset", type=Path)
-    parser.add_argument("folder", type=Path)
-    arguments = parser.parse_args()
-    run(arguments.preset, arguments.folder)
-
-
-if __name__ == "__main__":
-    run_main(main)

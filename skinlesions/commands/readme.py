@@ -1,4 +1,4 @@
-"""Keeps the README's results in step with reports/: `python -m skinlesions.commands.readme [--check]`."""
+"""Keep the README's results in step with the published report in reports/."""
 
 import argparse
 import re
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from skinlesions.core import files, paths
-from skinlesions.core.errors import UserError, run_main
+from skinlesions.core.errors import UserError
 from skinlesions.report import results
 
 BEGIN = "<!-- results:begin -->"
@@ -14,6 +14,42 @@ END = "<!-- results:end -->"
 README = paths.ROOT / "README.md"
 
 _BLOCK = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.DOTALL)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the choice to change nothing."""
+    parser.add_argument("--check", action="store_true", help="change nothing, fail if README.md is out of step")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the block, or fail if it is out of step."""
+    if arguments.check:
+        check()
+    else:
+        renew()
+
+
+def renew() -> None:
+    """Write the results of the published report into the README.
+
+    Raises:
+        UserError: the report is not complete, or the README lacks its markers.
+    """
+    text = README.read_text(encoding="utf-8")
+    new = updated(text, block(paths.REPORTS))
+    if new != text:
+        files.write_text(README, new)
+
+
+def check() -> None:
+    """Refuse a README whose results are not those of the published report.
+
+    Raises:
+        UserError: so it is, or as `renew`.
+    """
+    text = README.read_text(encoding="utf-8")
+    if updated(text, block(paths.REPORTS)) != text:
+        raise UserError("README.md is not in step with reports/; run `skinlesions readme`")
 
 
 def block(reports: Path) -> str:
@@ -60,20 +96,3 @@ def updated(text: str, replacement: str) -> str:
 def _row(cells: Iterable[object]) -> str:
     """`cells` as a row of a markdown table."""
     return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-
-def main() -> None:
-    """Command line: write the block, or fail if it is out of step."""
-    parser = argparse.ArgumentParser(prog="python -m skinlesions.commands.readme", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing, fail if README.md is out of step")
-    check = parser.parse_args().check
-    text = README.read_text(encoding="utf-8")
-    new = updated(text, block(paths.REPORTS))
-    if check and new != text:
-        raise UserError("README.md is not in step with reports/; run `python -m skinlesions.commands.readme`")
-    if new != text:
-        files.write_text(README, new)
-
-
-if __name__ == "__main__":
-    run_main(main)

@@ -1,9 +1,11 @@
-"""`python -m skinlesions.commands.verify`: do the published tables follow from the published predictions?
+"""Do the published tables follow from the published predictions?
 
-Recomputes every table of notebook 04, and of notebook 07 where an external set was scored, from reports/predictions/
-and params.yaml, and compares it with reports/. Needs neither images nor weights, a GPU or TensorFlow.
+Recomputes every table that follows from them, by the functions that core/tables.yaml names, and metrics.json, from
+reports/predictions/ and the parameters in reports/provenance.json, and compares them with reports/. Needs neither
+images nor weights, a GPU or TensorFlow.
 """
 
+import argparse
 import io
 import sys
 from collections.abc import Iterator
@@ -12,10 +14,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import ValidationError
 
-from skinlesions.core import config, files, paths
-from skinlesions.core.errors import UserError, run_main
-from skinlesions.evaluation import comparison, external, study
+from skinlesions.core import config, files, paths, tables
+from skinlesions.core.errors import UserError
+from skinlesions.data import predictions
+from skinlesions.evaluation import classification, comparison, external, metrics, study
+
+# The chapters, all tables of which follow from the predictions.
+CHAPTERS = ("compare", "external")
 
 RELATIVE_TOLERANCE = 1e-5
 # For numbers that are zero but for rounding.
@@ -23,73 +30,115 @@ ABSOLUTE_TOLERANCE = 1e-9
 SHOWN = 10
 
 
-def expected(reports: Path, parameters: config.Compare) -> tuple[dict[str, pd.DataFrame], dict[str, dict[str, float]]]:
-    """The tables and the metrics that follow from the predictions under `reports`.
+def configure(parser: argparse.ArgumentParser) -> None:
+    """It takes no arguments."""
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """One line per table, then the faults; exit code 1 if there are any."""
+    if not agree():
+        sys.exit(1)
+
+
+def agree() -> bool:
+    """Whether all published files follow from the predictions; prints one line per file, then the faults."""
+    faults: list[str] = []
+    count = 0
+    for name, found in differences(paths.REPORTS):
+        count += 1
+        faults += found
+        print(
+            f"{'ok  ' if not found else 'FAIL'} {name}" + (f": {len(found)} difference(s)" if found else ""), flush=True
+        )
+    if not faults:
+        print(
+            f"all {count} files follow from the predictions in {paths.relative(paths.REPORTS_PREDICTIONS)}; what needs "
+            "the images or the training again was not looked at"
+        )
+        return True
+    print(f"{len(faults)} difference(s) between the published files and the predictions, the first {SHOWN} of them:")
+    print("\n".join(f"  {fault}" for fault in faults[:SHOWN]))
+    print("Run `make report` to publish again, or restore reports/ from Git.")
+    return False
+
+
+def settings(reports: Path) -> config.Compare:
+    """The parameters of the comparison with which `reports` was made: those in its provenance.json.
 
     Raises:
-        UserError: there are no predictions, or a file beside them is absent or breaks the format.
+        UserError: the file is absent, or has none that are valid.
     """
-    tables = study.tables(study.of_report(reports), **parameters.model_dump())
-    return tables, comparison.metrics(tables)
+    path = reports / "provenance.json"
+    try:
+        return config.Compare(**files.read_json(path)["parameters"]["compare"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"{len(error.errors())} keys are wrong" if isinstance(error, ValidationError) else repr(error)
+        raise UserError(
+            f"{paths.relative(path)} does not say the parameters of the comparison, under parameters.compare ({what}). "
+            f"{study.RESTORE}"
+        ) from None
 
 
-def expected_outside(
-    reports: Path, parameters: config.Compare, compared: pd.DataFrame
-) -> dict[str, pd.DataFrame] | None:
-    """The tables of notebook 07 that follow from the external predictions under `reports`; None if there are none.
+def expected(reports: Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """What follows from the predictions under `reports`: the tables by chapter/name, and the blocks of metrics.json.
+
+    Raises:
+        UserError: a model has no predictions, or a file beside them is absent or breaks the format.
+    """
+    run, parameters = study.of_report(reports), settings(reports)
+    compared = study.tables(run, parameters)
+    found = {f"compare/{name}": table for name, table in compared.items()}
+    trained = {}
+    for model, table in run.models.items():
+        test = predictions.select(table, "test")
+        labels, probabilities = predictions.labels(test), metrics.softmax(predictions.logits(test))
+        confusion = classification.confusion_table(model, labels, probabilities.argmax(axis=1))
+        found[f"train/{model}/confusion"] = confusion
+        found[f"train/{model}/classification_report"] = classification.report_by_class(labels, probabilities)
+        trained[model] = metrics.summary(labels, probabilities)
+    outside = _outside(reports, parameters, compared["comparison"])
+    found |= {f"external/{name}": table for name, table in outside.items()}
+    return found, {"compare": comparison.metrics(compared), "train": trained}
+
+
+def _outside(reports: Path, parameters: config.Compare, compared: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of notebook 07 that follow from the external predictions under `reports`; none if there are none.
 
     What the network of each fold scores by itself does not follow from them: that table is taken as it is.
-
-    Args:
-        reports: the published report.
-        parameters: of the comparison.
-        compared: the table `comparison` of notebook 04.
 
     Raises:
         UserError: a file of the external predictions, or the table of the folds, is absent or breaks the format.
     """
     folder = reports / "predictions" / "external"
     if not (folder / external.GROUND_TRUTH).exists():
-        return None
+        return {}
     path = reports / "tables" / "external" / "folds.csv"
     try:
         folds = pd.read_csv(path)[["model", "fold", "balanced_accuracy"]]
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{paths.relative(path)} cannot be read ({error}). Restore reports/ from Git.") from None
-    return external.tables(
-        folder,
-        folds,
-        # As the notebook has it: from the file, where numbers have six digits.
-        pd.read_csv(io.BytesIO(files.csv_bytes(compared))),
-        confidence=parameters.confidence,
-        resamples=parameters.resamples,
-        seed=parameters.seed,
-        method=parameters.interval_method,
-    )
+        raise UserError(f"{paths.relative(path)} cannot be read ({error}). {study.RESTORE}") from None
+    # As the notebook has the comparison: from the file, where numbers have six digits.
+    return external.tables(folder, folds, pd.read_csv(io.BytesIO(files.csv_bytes(compared))), parameters)
 
 
-def differences(reports: Path, parameters: config.Compare) -> Iterator[tuple[str, list[str]]]:
+def differences(reports: Path) -> Iterator[tuple[str, list[str]]]:
     """Each published file with what is wrong in it, one message per fault; [] where nothing is.
 
     Raises:
-        UserError: as `expected` and `expected_outside`.
+        UserError: as `expected`.
     """
-    tables, metrics = expected(reports, parameters)
-    yield from _of_chapter(reports / "tables" / "compare", tables)
-    yield paths.relative(reports / "metrics.json"), metrics_faults(reports / "metrics.json", metrics)
-    outside = expected_outside(reports, parameters, tables["comparison"])
-    if outside is not None:
-        yield from _of_chapter(reports / "tables" / "external", outside)
-
-
-def _of_chapter(folder: Path, tables: dict[str, pd.DataFrame]) -> Iterator[tuple[str, list[str]]]:
-    """Each of `tables` with where its file in `folder` differs, and every file there that is none of them."""
-    for name, table in sorted(tables.items()):
-        path = folder / f"{name}.csv"
+    found, scores = expected(reports)
+    for key, table in found.items():
+        chapter, _, name = key.rpartition("/")
+        tables.table(chapter, name).check(table.columns)
+        path = reports / "tables" / chapter / f"{name}.csv"
         yield paths.relative(path), table_faults(path, table)
-    for path in sorted(folder.glob("*")):
-        if path.name not in {f"{name}.csv" for name in tables}:
-            yield paths.relative(path), [f"{paths.relative(path)}: no table of this name follows from the predictions"]
+    for chapter in CHAPTERS:
+        for path in sorted((reports / "tables" / chapter).glob("*")):
+            if f"{chapter}/{path.stem}" not in found:
+                name = paths.relative(path)
+                yield name, [f"{name}: no table of this name follows from the predictions"]
+    yield paths.relative(reports / "metrics.json"), metrics_faults(reports / "metrics.json", scores)
 
 
 def table_faults(path: Path, table: pd.DataFrame) -> list[str]:
@@ -113,11 +162,23 @@ def table_faults(path: Path, table: pd.DataFrame) -> list[str]:
         for row in range(len(recomputed))
         for column, value in recomputed.loc[row].items()
         if not _same(published[column][row], value, numeric=pd.api.types.is_float_dtype(table[column]))
+        and not (value == "" and _without_width(published.loc[row], column))
     ]
 
 
-def metrics_faults(path: Path, metrics: dict[str, dict[str, float]]) -> list[str]:
-    """Where the block "compare" of the JSON file `path` differs from `metrics`: file, model, metric, both values."""
+def _without_width(row: pd.Series, column: str) -> bool:
+    """Whether `column` is an end of a published interval that has no width.
+
+    Where such an interval rests on one lesion, none is computed any more; a report from before has it.
+    """
+    for end, other in (("low", "high"), ("high", "low")):
+        if column.endswith(end):
+            return row[column] == row.get(column.removesuffix(end) + other)
+    return False
+
+
+def metrics_faults(path: Path, scores: dict[str, Any]) -> list[str]:
+    """Where the blocks of the JSON file `path` differ from those of `scores`: file, model, metric, both values."""
     name = paths.relative(path)
     try:
         content = files.read_json(path)
@@ -125,10 +186,9 @@ def metrics_faults(path: Path, metrics: dict[str, dict[str, float]]) -> list[str
         return [f"{name}: does not exist"]
     except ValueError as error:
         return [f"{name}: is not JSON ({error})"]
-    if not isinstance(content, dict) or "compare" not in content:
-        return [f"{name}: has no block 'compare'"]
-    published = _flat(content["compare"])
-    computed = _flat(metrics)
+    if not isinstance(content, dict) or not set(scores) <= set(content):
+        return [f"{name}: has no block {' or no block '.join(map(repr, scores))}"]
+    published, computed = (_flat({block: own[block] for block in scores}) for own in (content, scores))
     return [
         f"{name}, {key}: published {published.get(key, 'nothing')!r}, computed {computed.get(key, 'nothing')!r}"
         for key in sorted(published.keys() | computed.keys())
@@ -159,26 +219,3 @@ def _same(published: str, computed: str, numeric: bool) -> bool:
         )
     except ValueError:
         return False
-
-
-def main() -> None:
-    """Command line: one line per table, then the faults; exit code 1 if there are any."""
-    faults: list[str] = []
-    count = 0
-    for name, found in differences(paths.REPORTS, config.load().compare):
-        count += 1
-        faults += found
-        print(
-            f"{'ok  ' if not found else 'FAIL'} {name}" + (f": {len(found)} difference(s)" if found else ""), flush=True
-        )
-    if not faults:
-        print(f"all {count} files follow from the predictions in {paths.relative(paths.REPORTS_PREDICTIONS)}")
-        return
-    print(f"{len(faults)} difference(s) between the published files and the predictions, the first {SHOWN} of them:")
-    print("\n".join(f"  {fault}" for fault in faults[:SHOWN]))
-    print("Run `make report` to publish again, or restore reports/ from Git.")
-    sys.exit(1)
-
-
-if __name__ == "__main__":
-    run_main(main)

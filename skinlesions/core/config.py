@@ -1,434 +1,263 @@
-"""The schema of params.yaml, and the only code that reads it.
+"""The settings: params.yaml read and checked once, with what its blocks share written into each of them.
 
-Unknown keys are refused, and every key is required but those that may be null, so that params.yaml says everything
-about a run.
-`python -m skinlesions.core.config apply PRESET` writes a preset of presets/ into params.yaml.
+What several blocks share stands in params.yaml once (`features` for the backbones, `head` and `fine_tune` for the
+models, `statistics` for whatever has intervals); the typed blocks that come out are complete, and are passed on as
+they are.
+
+A stage and its notebook call `of_stage`, which gives them the keys that DVC tracks for that stage and no others.
 """
 
-import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import TypeAdapter, ValidationError
 
 from skinlesions.core import paths
-from skinlesions.core.errors import UserError, run_main
+from skinlesions.core.blocks import (
+    ARCHITECTURES,
+    Backbone,
+    Balance,
+    Block,
+    Compare,
+    Explain,
+    External,
+    FineTune,
+    Head,
+    Leakage,
+    Model,
+    Params,
+    Strategy,
+)
+from skinlesions.core.errors import UserError
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Augmentation = Literal["none", "dihedral", "standard", "original"]
-Strategy = Literal[
-    "none",
-    "balanced_weights",
-    "effective_number_weights",
-    "undersample_nv",
-    "oversample",
-    "logit_adjustment",
-    "focal_loss",
+__all__ = [
+    "ARCHITECTURES",
+    "Backbone",
+    "Balance",
+    "Compare",
+    "Explain",
+    "External",
+    "FineTune",
+    "Head",
+    "Leakage",
+    "Model",
+    "Params",
+    "StageSettings",
+    "Strategy",
+    "load",
+    "of_stage",
+    "read_yaml",
+    "resolved",
+    "tracked",
+    "validate",
 ]
 
-
-# The networks of models/backbones.py, and the smallest side in pixels of an image that each takes. Known here as
-# well, so that a fault is found before anything is downloaded or computed.
-ARCHITECTURES = {
-    "convnext_tiny": 32,
-    "densenet121": 32,
-    "efficientnet_b0": 32,
-    "efficientnet_b4": 32,
-    "efficientnet_v2_b0": 32,
-    "inception_resnet_v2": 75,
-    "inception_resnet_v2_5_10_5": 75,
-    "inception_v3": 75,
-    "mobilenet_v2": 32,
-    "resnet50": 32,
-    "vgg16": 32,
-    "xception": 71,
-}
+# The blocks that others take what they do not say themselves from.
+SHARED = ("features", "statistics", "head", "fine_tune")
 
 
-class Block(BaseModel):
-    """A block of params.yaml: no unknown keys, values of exactly the declared type."""
+def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The blocks of params.yaml with what they share written into each; what is not a map is left to the schema."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    def shared(name: str, kind: type[Block]) -> dict[str, Any]:
+        """The keys of the block `name` that blocks of `kind` have as well."""
+        block = values.get(name)
+        return {key: value for key, value in block.items() if key in kind.model_fields} if _is_map(block) else {}
 
-
-class External(Block):
-    """The files of an external test set, in the folder of HAM10000, the repository, or anywhere as absolute paths."""
-
-    images: str = Field(min_length=1)
-    ground_truth: str = Field(min_length=1)
-
-
-class Data(Block):
-    """Where the images come from."""
-
-    source: Literal["ham10000", "sample"]
-    folder: str | None = None
-    external: External | None = None
-    sample_images: int = Field(ge=100, le=20_000)
-    sample_seed: Seed
-
-    @model_validator(mode="after")
-    def _no_real_images_for_models_of_the_sample(self) -> "Data":
-        if self.source == "sample" and self.external is not None:
-            raise ValueError("external: models of the synthetic sample have no external set; set it to null")
-        return self
+    result = dict(values)
+    for name, kind in (("balance", Balance), ("compare", Compare), ("explain", Explain), ("leakage", Leakage)):
+        if _is_map(result.get(name)):
+            result[name] = shared("statistics", kind) | result[name]
+    if _is_map(result.get("balance")):
+        result["balance"] = _changed(result["balance"], "head", shared("head", Head))
+    if _is_map(result.get("backbones")):
+        result["backbones"] = {
+            name: {"architecture": name} | shared("features", Backbone) | block if _is_map(block) else block
+            for name, block in result["backbones"].items()
+        }
+    if _is_map(result.get("models")):
+        result["models"] = {name: _model(block, shared) for name, block in result["models"].items()}
+    return result
 
 
-class Prepare(Block):
-    """How images become one array."""
-
-    size: int = Field(ge=32, le=1024)
-    fit: Literal["crop", "pad", "stretch"]
-
-
-class Explore(Block):
-    """Notebook 01."""
-
-    mosaic_columns: int = Field(ge=1, le=20)
-    seed: Seed
+def _model(block: Any, shared: Callable[[str, type[Block]], dict[str, Any]]) -> Any:
+    """A block of `models` with the shared head, and the shared fine-tuning if it is fine-tuned."""
+    if not _is_map(block):
+        return block
+    block = _changed(block, "head", shared("head", Head))
+    return _changed(block, "fine_tune", shared("fine_tune", FineTune)) if block.get("fine_tune") is not None else block
 
 
-class Duplicates(Block):
-    """The search for photographs of one lesion under two identifiers."""
-
-    backbone: Name
-    neighbours: int = Field(ge=0, le=100)
-    min_similarity: float = Field(ge=-1, le=1)
-    min_inliers: int = Field(ge=3)
-    min_correlation: float = Field(ge=0, le=1)
+def _changed(block: Mapping[str, Any], key: str, shared: dict[str, Any]) -> dict[str, Any]:
+    """`block` with `shared`, changed by what the block says itself, under `key`."""
+    own = block.get(key, {})
+    return {**block, key: shared | own if _is_map(own) else own}
 
 
-class Split(Block):
-    """The lesion-grouped folds."""
-
-    folds: int = Field(ge=3, le=20)
-    seed: Seed
-    duplicates: Duplicates
-
-
-class Backbone(Block):
-    """A frozen network, the weights in it, and what it sees of an image."""
-
-    architecture: str
-    weights: str
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    origin: str | None = None
-    cut_at: str | None = None
-    crop: int = Field(ge=1, le=1024)
-    image_size: int = Field(ge=32, le=1024)
-    pooling: Literal["average", "flatten"]
-
-    @model_validator(mode="after")
-    def _architecture_takes_the_size(self) -> "Backbone":
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(f"unknown architecture {self.architecture!r}; known: {', '.join(ARCHITECTURES)}")
-        smallest = ARCHITECTURES[self.architecture]
-        if self.image_size < smallest:
-            raise ValueError(
-                f"image_size: {self.image_size} is less than the {smallest} that {self.architecture} takes"
-            )
-        return self
-
-
-class Features(Block):
-    """The pass of all images through the frozen backbones."""
-
-    batch_size: int = Field(ge=1)
-
-
-class Head(Block):
-    """What the heads of notebooks 02 and 03 have in common."""
-
-    hidden_units: int = Field(ge=1)
-    dropout: Fraction
-    l2: float = Field(ge=0)
-    learning_rate: float = Field(gt=0)
-    batch_size: int = Field(ge=1)
-    epochs: int = Field(ge=1)
-
-
-class Balance(Head):
-    """Notebook 02: the balancing strategies and the head that compares them."""
-
-    backbone: Name
-    strategy: Strategy | Literal["auto"]
-    strategies: list[Strategy] = Field(min_length=1)
-    nv_share_dropped: Fraction
-    effective_number_beta: Fraction
-    focal_gamma: float = Field(ge=0)
-    logit_adjustment_tau: float = Field(gt=0)
-    patience: int = Field(ge=1)
-    reduce_patience: int = Field(ge=1)
-    logistic_regression_c: float = Field(gt=0)
-    confidence: float = Field(gt=0, lt=1)
-    resamples: int = Field(ge=10)
-    seed: Seed
-
-
-class Model(Head):
-    """One model of the comparison."""
-
-    inputs: Annotated[str, StringConstraints(pattern=r"^(features/[a-z][a-z0-9_]*\.npy|prepared/images\.npy)$")]
-    image_size: Annotated[int, Field(ge=32, le=1024)] | None = None
-    augmentation: Augmentation
-    fine_tune_from: Annotated[str, StringConstraints(min_length=1)]
-    fine_tune_learning_rate: float = Field(gt=0)
-
-    @property
-    def backbone(self) -> str | None:
-        """The backbone whose features the head reads; None for a network trained from scratch."""
-        return Path(self.inputs).stem if self.inputs.startswith("features/") else None
-
-
-class FineTune(Block):
-    """The second phase of the models that have one."""
-
-    epochs: int = Field(ge=0)
-    batch_size: int = Field(ge=1)
-    warmup_epochs: float = Field(ge=0)
-    weight_decay: float = Field(ge=0)
-    label_smoothing: Fraction
-    batch_norm: Literal["frozen", "trained"]
-    augmentation: Augmentation
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"]
-    xla: bool | None = None
-    device_memory_gigabytes: float = Field(ge=0)
-
-    @model_validator(mode="after")
-    def _warmup_ends(self) -> "FineTune":
-        if self.warmup_epochs > self.epochs > 0:
-            raise ValueError(f"warmup_epochs: {self.warmup_epochs:g} is more than the {self.epochs} epochs")
-        return self
-
-
-class Train(Block):
-    """What the training of every model has in common."""
-
-    seed: Seed
-    patience: int = Field(ge=1)
-    reduce_patience: int = Field(ge=1)
-    deterministic: bool
-    views: Literal[1, 8]
-    max_hours: float = Field(gt=0)
-    fine_tune: FineTune
-
-
-class Compare(Block):
-    """Notebook 04."""
-
-    confidence: float = Field(gt=0, lt=1)
-    interval_method: Literal["percentile", "bca"]
-    resamples: int = Field(ge=10)
-    test_resamples: int = Field(ge=10)
-    seed: Seed
-    calibrated_by: Literal["as_trained", "temperature", "vector", "prior_corrected", "prior_corrected_temperature"]
-    ensemble: Literal["all"] | list[Name]
-
-
-class Explain(Block):
-    """Notebook 05."""
-
-    model: Name
-    models: list[Name] = Field(min_length=1)
-    images: int = Field(ge=3)
-    blocks: int = Field(ge=1)
-    confidence: float = Field(gt=0, lt=1)
-    seed: Seed
-
-
-class Leakage(Block):
-    """Notebook 06."""
-
-    backbone: Name
-    logistic_regression_c: float = Field(gt=0)
-    repeats: int = Field(ge=1)
-    hidden_units: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    batch_size: int = Field(ge=1)
-    epochs: int = Field(ge=1)
-    confidence: float = Field(gt=0, lt=1)
-    resamples: int = Field(ge=10)
-    seed: Seed
-
-
-class Params(Block):
-    """All of params.yaml."""
-
-    data: Data
-    prepare: Prepare
-    explore: Explore
-    split: Split
-    backbones: dict[Name, Backbone] = Field(min_length=1)
-    features: Features
-    balance: Balance
-    models: dict[Name, Model] = Field(min_length=1)
-    train: Train
-    compare: Compare
-    explain: Explain
-    leakage: Leakage
-
-    def backbone(self, name: str) -> Backbone:
-        """The settings of the backbone `name`.
-
-        Raises:
-            UserError: params.yaml has none of that name.
-        """
-        if name not in self.backbones:
-            raise UserError(f"params.yaml has no backbone {name!r}; it has {', '.join(self.backbones)}")
-        return self.backbones[name]
-
-    @model_validator(mode="after")
-    def _names_refer_to_each_other(self) -> "Params":
-        known = ", ".join(self.backbones)
-        if self.balance.backbone not in self.backbones:
-            raise ValueError(f"balance.backbone: {self.balance.backbone!r} is not under backbones ({known})")
-        if (name := self.split.duplicates.backbone) not in self.backbones:
-            raise ValueError(f"split.duplicates.backbone: {name!r} is not under backbones ({known})")
-        if self.leakage.backbone not in self.backbones:
-            raise ValueError(f"leakage.backbone: {self.leakage.backbone!r} is not under backbones ({known})")
-        for name, model in self.models.items():
-            if model.backbone is not None and model.backbone not in self.backbones:
-                raise ValueError(f"models.{name}.inputs: {model.backbone!r} is not under backbones ({known})")
-            if model.backbone is not None and model.augmentation != "none":
-                raise ValueError(f"models.{name}.augmentation: frozen features cannot be augmented, set it to none")
-            if model.backbone is None and model.fine_tune_from != "none":
-                raise ValueError(f"models.{name}.fine_tune_from: the baseline CNN has no backbone, set it to none")
-            if model.backbone is None and model.image_size is None:
-                raise ValueError(f"models.{name}.image_size: the side in pixels that the baseline CNN reads is missing")
-            if model.backbone is None and model.image_size > self.prepare.size:
-                raise ValueError(
-                    f"models.{name}.image_size: {model.image_size} is more than prepare.size ({self.prepare.size})"
-                )
-        for name, backbone in self.backbones.items():
-            if backbone.crop > self.prepare.size:
-                raise ValueError(
-                    f"backbones.{name}.crop: {backbone.crop} is more than prepare.size "
-                    f"({self.prepare.size}), of which it is the central part"
-                )
-        for name in self.explain.models:
-            if name not in self.models:
-                raise ValueError(f"explain.models: {name!r} is not under models ({', '.join(self.models)})")
-        if self.explain.model not in self.explain.models:
-            raise ValueError(f"explain.model: {self.explain.model!r} is not among explain.models")
-        for name in [] if self.compare.ensemble == "all" else self.compare.ensemble:
-            if name not in self.models:
-                raise ValueError(f"compare.ensemble: {name!r} is not under models ({', '.join(self.models)})")
-        if self.balance.strategy != "auto" and self.balance.strategy not in self.balance.strategies:
-            raise ValueError(f"balance.strategy: {self.balance.strategy!r} is not among balance.strategies")
-        return self
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Mapping)
 
 
 def validate(values: Any, source: str = "params.yaml") -> Params:
-    """The checked parameters.
+    """The checked settings.
+
+    Args:
+        values: what the YAML file holds, or `Params.model_dump()`.
+        source: what to call it in messages.
 
     Raises:
         UserError: a key is unknown or missing, or a value is not allowed; one line per fault.
     """
     try:
-        return Params.model_validate(values)
+        return Params.model_validate(resolved(values) if _is_map(values) else values)
     except ValidationError as error:
-        faults = [
-            f"  {'.'.join(str(part) for part in fault['loc']) or 'whole file'}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise UserError(
-            f"{source} has {len(faults)} fault(s):\n" + "\n".join(faults) + "\n"
-            "Mend these keys; the comments in params.yaml say what each accepts."
-        ) from None
+        raise _refusal(error, source) from None
+
+
+def _refusal(error: ValidationError, source: str, block: str = "") -> UserError:
+    """What is wrong, one line per fault; one in a block that others share is named there and not in each of them."""
+    faults = [
+        ((block,) * bool(block) + fault["loc"], fault["msg"].removeprefix("Value error, ")) for fault in error.errors()
+    ]
+    in_shared = {(place[-1], text) for place, text in faults if place and place[0] in SHARED}
+    lines = []
+    for place, text in faults:
+        if place and place[0] not in SHARED and (place[-1], text) in in_shared:
+            continue
+        # pydantic names the alternatives of a key ("literal['all']") after it.
+        key = ".".join(str(part) for part in place if "[" not in str(part))
+        lines.append(f"  {key or 'whole file'}: {text}")
+    count = len(lines)
+    return UserError(
+        f"{source} has {count} fault{'s' if count > 1 else ''}:\n" + "\n".join(lines) + "\n"
+        "Mend these keys; the comments in params.yaml say what each accepts."
+    )
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key that stands twice in a map is an error: PyYAML would take the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The map of `node`."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                )
+            seen.add(key if isinstance(key, str) else id(key_node))
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> Any:
     """The value in the YAML file `path`.
 
     Raises:
-        UserError: the file is absent or is not YAML.
+        UserError: the file is absent, not a file, not UTF-8 or not YAML, or has a key twice.
     """
+    name = paths.relative(path)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except FileNotFoundError:
-        raise UserError(f"{paths.relative(path)} does not exist") from None
+        raise UserError(f"{name} does not exist") from None
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{name} is not UTF-8 text; save it in that encoding") from None
     except yaml.YAMLError as error:
-        raise UserError(f"{paths.relative(path)} is not valid YAML: {error}") from None
+        raise UserError(f"{name} is not valid YAML: {error}") from None
 
 
-def load(path: Path = paths.PARAMS) -> Params:
-    """The checked parameters in `path`."""
+def load(path: Path | None = None) -> Params:
+    """The checked settings in `path`; None: params.yaml.
+
+    Raises:
+        UserError: the file cannot be read, or its settings are not valid.
+    """
+    path = paths.PARAMS if path is None else path
     return validate(read_yaml(path), paths.relative(path))
 
 
-def merged(values: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
-    """`values` changed by `preset`, as a JSON merge patch (RFC 7396): maps merge, null removes, all else replaces.
+# --- the settings of one stage ----------------------------------------------------------------------------------
 
-    `values` is changed in place, so that a round-trip YAML document keeps its comments.
+
+class StageSettings:
+    """The blocks of params.yaml that DVC tracks for one stage, typed, as attributes; no other can be read.
+
+    A block that the stage depends on through what it shares with others (`models`, through `head`) must be tracked with
+    that: its own keys alone would not be complete.
     """
-    for key, value in preset.items():
-        if value is None:
-            values.pop(key, None)
-        elif isinstance(value, dict):
-            if not isinstance(values.get(key), dict):
-                values[key] = {}
-            merged(values[key], value)
-        else:
-            values[key] = value
-    return values
+
+    def __init__(self, stage: str, tracked: Mapping[str, Any]) -> None:
+        """Keep the raw values; a block is checked when it is read.
+
+        Args:
+            stage: its name, for messages.
+            tracked: as `tracked` returns it.
+        """
+        self._stage, self._tracked = stage, tracked
+        self._resolved = resolved(tracked)
+
+    def __getattr__(self, block: str) -> Any:
+        """The typed block `block`.
+
+        Raises:
+            UserError: the stage does not track it, or not all that it needs.
+        """
+        if block.startswith("_"):
+            raise AttributeError(block)
+        if block not in self._resolved:
+            raise UserError(f"stage {self._stage} reads `{block}`, which is not under its `params` in dvc.yaml; add it")
+        try:
+            return TypeAdapter(Params.model_fields[block].annotation).validate_python(self._resolved[block])
+        except ValidationError as error:
+            raise _refusal(error, f"what stage {self._stage} tracks of params.yaml", block) from None
+
+    def names(self, block: str) -> list[str]:
+        """The names of the entries of the tracked block `block` (such as `models`), in the order of params.yaml."""
+        if block not in self._tracked:
+            raise UserError(f"stage {self._stage} reads the names of `{block}`, which it does not track; see dvc.yaml")
+        return list(self._tracked[block])
+
+    def _repr_markdown_(self) -> str:
+        """The tracked keys as they stand in params.yaml, for the reader of a notebook."""
+        text = yaml.safe_dump(dict(self._tracked), sort_keys=False, default_flow_style=None, width=110)
+        return f"```yaml\n{text}```"
 
 
-def apply_preset(preset: Path, target: Path = paths.PARAMS) -> None:
-    """Write `preset` into `target`, keeping its comments, after checking the result.
+def tracked(stage: str) -> dict[str, Any]:
+    """The keys of params.yaml, with their present values, that DVC tracks for `stage`, such as "train@resnet50".
+
+    What `dvc.api.params_show` gives (a test compares the two), without the seconds that DVC takes.
 
     Raises:
-        UserError: the preset cannot be read, or the merged parameters are not valid.
+        UserError: params.yaml is not valid, or dvc.yaml has no such stage.
     """
-    from ruamel.yaml import YAML  # only here: it keeps comments, and is slower to import
-
-    from skinlesions.core.files import replacing
-
-    changes = read_yaml(preset)
-    if not isinstance(changes, dict):
-        raise UserError(f"{paths.relative(preset)} is not a map of parameters; see presets/sample.yaml")
-    yaml_document = YAML()
-    yaml_document.width = 120
-    # As params.yaml is written, so that lines that the preset does not touch stay as they are.
-    yaml_document.indent(mapping=2, sequence=4, offset=2)
-    yaml_document.representer.add_representer(
-        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    document = yaml_document.load(target.read_text(encoding="utf-8"))
-    merged(document, changes)
-    validate(_plain(document), f"params.yaml with {paths.relative(preset)}")
-    with replacing(target) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
-        yaml_document.dump(document, stream)
-
-
-def _plain(value: Any) -> Any:
-    """`value` with the containers and numbers of a round-trip YAML document turned into Python's own."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, bool) or value is None:
-        return value
-    for kind in (int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
-def main() -> None:
-    """Command line: check params.yaml, or write a preset into it."""
-    parser = argparse.ArgumentParser(description="Check params.yaml, or write a preset into it.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("check", help="check params.yaml and say what is wrong with it")
-    apply = commands.add_parser("apply", help="write a preset into params.yaml")
-    apply.add_argument("preset", type=Path)
-    arguments = parser.parse_args()
-    if arguments.command == "apply":
-        apply_preset(arguments.preset)
     load()
+    values, stages = read_yaml(paths.PARAMS), read_yaml(paths.PIPELINE)["stages"]
+    name, _, key = stage.partition("@")
+    entry = stages.get(name, {})
+    if name not in stages or ("foreach" in entry) != bool(key):
+        raise UserError(f"dvc.yaml has no stage {stage!r}; it has {', '.join(stages)}")
+    found: dict[str, Any] = {}
+    for dotted in entry.get("do", entry).get("params", []):
+        *outer, last = dotted.replace("${key}", key).split(".")
+        source, target = values, found
+        for part in outer:
+            source, target = source.get(part, {}), target.setdefault(part, {})
+        if last not in source:
+            raise UserError(f"stage {stage}: params.yaml has no {'.'.join([*outer, last])}, which dvc.yaml tracks")
+        target[last] = source[last]
+    return found
 
 
-if __name__ == "__main__":
-    run_main(main)
+def of_stage(stage: str) -> StageSettings:
+    """The settings of `stage`: what DVC tracks for it and nothing else, so that a change of what it reads reruns it.
+
+    Raises:
+        UserError: params.yaml is not valid, or dvc.yaml has no such stage.
+    """
+    return StageSettings(stage, tracked(stage))

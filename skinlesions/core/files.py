@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skinlesions.core import paths
+
 FLOAT_FORMAT = "%.6g"
+
+# Rows of an array that are read at a time: 256 images of 240 x 240 pixels are 44 MB.
+CHUNK = 256
 
 
 @contextmanager
@@ -93,15 +98,33 @@ def read_rows(path: Path, start: int, stop: int) -> np.ndarray:
     return np.array(read_array(path, memory_map=True)[start:stop])
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of the file `path`, in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def read_chunks(path: Path) -> Iterator[np.ndarray]:
+    """The array in the .npy file `path`, up to CHUNK rows at a time, each piece copied as by read_rows."""
+    for start in range(0, len(read_array(path, memory_map=True)), CHUNK):
+        yield read_rows(path, start, start + CHUNK)
+
+
+def sha256(content: Path | bytes) -> str:
+    """The SHA-256 of a file or of bytes, in hexadecimal."""
+    return _digest(content, "sha256")
+
+
+def md5(content: Path | bytes) -> str:
+    """The MD5 of a file or of bytes, in hexadecimal: what Harvard Dataverse names its files by."""
+    return _digest(content, "md5")
+
+
+def _digest(content: Path | bytes, algorithm: str) -> str:
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def fingerprint(*inputs: Path) -> dict[str, str]:
-    """The name and SHA-256 of every file: what unfinished work depends on, to be kept beside it as its key."""
-    return {path.name: sha256(path) for path in inputs}
+    """The path and SHA-256 of every file: what unfinished work depends on, to be kept beside it as its key.
+
+    By path relative to the repository, since files in two folders may have one name.
+    """
+    return {paths.relative(path): sha256(path) for path in inputs}
 
 
 def keep_only_matching(folder: Path, key: dict[str, Any]) -> None:

@@ -1,26 +1,26 @@
-"""A map over threads whose memory does not grow with the number of items."""
+"""An ordered map over threads whose memory does not grow with the number of items."""
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
+
+from joblib import Parallel, delayed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+# Items in memory at a time. joblib's own generator goes on whether or not anybody asks for its results: with a slow
+# reader all of them would pile up.
+BATCH = 64
+THREADS = -1  # as many as there are processors
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """`function` of every item, in their order, computed in as many threads as there are processors.
 
-    Unlike Executor.map, it takes only a few items ahead of the result that is asked for.
+    Whatever `function` or `items` raise reaches the caller as it is.
     """
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[Result]] = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    iterator = iter(items)
+    with Parallel(n_jobs=THREADS, prefer="threads") as pool:
+        while results := pool(map(delayed(function), islice(iterator, BATCH))):
+            yield from results

@@ -5,6 +5,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 PARAMS = ROOT / "params.yaml"
+PIPELINE = ROOT / "dvc.yaml"
 DVC_LOCK = ROOT / "dvc.lock"
 
 DATA = ROOT / "data"

@@ -4,13 +4,14 @@ The tables are indexed by diagnosis in the order of schema.CLASSES, with a row `
 image functions read the prepared array piece by piece, so that their memory does not grow with the number of images.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 from skinlesions.core import files
 from skinlesions.core.classes import CLASS_NAMES, CLASSES, DX_TYPES, MALIGNANT, SEXES
@@ -37,9 +38,6 @@ STATISTICS = ("red", "green", "blue", "brightness", "contrast", "redness")
 
 # An image whose brightness varies by less than one of 255 levels shows nothing.
 BLANK_CONTRAST = 1.0
-
-# Images read from disk at a time: 44 MB at 240 x 240 pixels.
-CHUNK = 256
 
 
 # --- classes and lesions ------------------------------------------------------------------------------------------
@@ -189,22 +187,6 @@ def image_sizes(manifest: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _images(path: Path) -> Iterator[np.ndarray]:
-    """Every image of the .npy file `path`, uint8 [H, W, 3].
-
-    The file is mapped anew for every piece: pages of a map that stays open would count as memory in use, up to the
-    size of the whole file.
-    """
-    start, count = 0, 1
-    while start < count:
-        array = files.read_array(path, memory_map=True)
-        count = len(array)
-        piece = np.array(array[start : start + CHUNK])
-        del array
-        start += CHUNK
-        yield from piece
-
-
 def image_statistics(path: Path) -> pd.DataFrame:
     """The STATISTICS of every image in the .npy file `path` (uint8 [N, H, W, 3]); row i is image i, float64 in 0–255.
 
@@ -213,7 +195,7 @@ def image_statistics(path: Path) -> pd.DataFrame:
     every processor, however it orders its additions.
     """
     rows = []
-    for image in _images(path):
+    for image in chain.from_iterable(files.read_chunks(path)):
         pixels = image.reshape(-1, 3)
         values = np.ones((4, len(pixels)))
         values[:3] = pixels.T
@@ -242,23 +224,11 @@ def variance_explained(statistics: pd.DataFrame, groups: pd.Series) -> pd.Series
     return ((between**2).sum() / (deviations**2).sum()).rename("variance_explained").rename_axis("statistic")
 
 
-def auc(values: np.ndarray, positive: np.ndarray) -> float:
-    """The probability that a positive has a higher value than a negative, ties counting half; NaN without both.
-
-    Args:
-        values: float [N].
-        positive: bool [N].
-    """
-    positive = np.asarray(positive, dtype=bool)
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if positives == 0 or negatives == 0:
-        return float("nan")
-    ranks = pd.Series(np.asarray(values)).rank().to_numpy()
-    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
-
-
 def redness_comparisons(index: pd.DataFrame, statistics: pd.DataFrame) -> pd.DataFrame:
-    """How well redness alone tells groups of images apart: comparison, positives, negatives, auc (0.5: not at all)."""
+    """How well redness alone tells groups of images apart: comparison, positives, negatives, auc (0.5: not at all).
+
+    The area under the ROC curve is NaN where a group is empty.
+    """
     nevus, melanoma = index["dx"] == "nv", index["dx"] == "mel"
     histology, follow_up = index["dx_type"] == "histo", index["dx_type"] == "follow_up"
     comparisons = {
@@ -270,14 +240,16 @@ def redness_comparisons(index: pd.DataFrame, statistics: pd.DataFrame) -> pd.Dat
     rows = []
     for name, (positive, negative) in comparisons.items():
         taken = positive | negative
-        area = auc(statistics.loc[taken.to_numpy(), "redness"], positive[taken])
+        both = positive.any() and negative.any()
+        area = roc_auc_score(positive[taken], statistics.loc[taken.to_numpy(), "redness"]) if both else np.nan
         rows.append((name, int(positive.sum()), int(negative.sum()), area))
     return pd.DataFrame(rows, columns=["comparison", "positives", "negatives", "auc"])
 
 
 def pixel_digests(path: Path) -> pd.Series:
     """The SHA-256 of the pixels of every image in the .npy file `path`; row i is image i."""
-    return pd.Series([hashlib.sha256(image.tobytes()).hexdigest() for image in _images(path)], dtype="str")
+    images = chain.from_iterable(files.read_chunks(path))
+    return pd.Series([files.sha256(image.tobytes()) for image in images], dtype="str")
 
 
 def identical_pairs(index: pd.DataFrame, digests: pd.Series) -> pd.DataFrame:

@@ -4,31 +4,34 @@ The array is written to disk in order, image by image, so that memory stays flat
 Pillow decodes and resizes outside Python's global lock: threads use every core.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from skinlesions.core import files
+from skinlesions.core import files, paths
 from skinlesions.core.errors import UserError
 from skinlesions.core.parallel import in_order
 from skinlesions.core.progress import Progress
+from skinlesions.data.decoding import decode
 
-CHUNK = 256
+# Images that a thread scales at a time.
+BLOCK = 16
 
 
 def fit(image: Image.Image, size: int, how: str) -> Image.Image:
-    """`image` as a square RGB image of `size` pixels.
+    """`image` as a square image of `size` pixels.
 
     Args:
+        image: in RGB.
         how: `crop` scales the short side to `size` and keeps the centre; `pad` scales the long side to `size` and
             adds black borders; `stretch` gives up the aspect ratio, as the published work did.
 
     Raises:
         ValueError: `how` is none of these.
     """
-    image = image.convert("RGB")
     width, height = image.size
     if how == "stretch":
         box = (0.0, 0.0, width, height)
@@ -50,16 +53,15 @@ def fit(image: Image.Image, size: int, how: str) -> Image.Image:
 
 
 def read(path: Path, size: int, how: str) -> np.ndarray:
-    """The image file `path`, uint8 [size, size, 3].
+    """The image file `path`, the right way up, uint8 [size, size, 3].
 
     Raises:
         UserError: the file is absent or does not decode.
     """
     try:
-        with Image.open(path) as image:
-            return np.asarray(fit(image, size, how))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path.name} cannot be read as an image ({error}); fetch it again and rerun") from None
+        return np.asarray(fit(decode(path.read_bytes()), size, how))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{paths.relative(path)} cannot be read as an image: {error}; fetch it again, rerun") from None
 
 
 def prepare(sources: Sequence[Path], target: Path, size: int, how: str) -> None:
@@ -83,9 +85,12 @@ def prepare(sources: Sequence[Path], target: Path, size: int, how: str) -> None:
 def scaled(images: np.ndarray, size: int, resampling: Image.Resampling) -> np.ndarray:
     """`images`, uint8 [N, H, H, 3], as uint8 [N, size, size, 3]."""
     result = np.empty((len(images), size, size, 3), "uint8")
-    resized = in_order(lambda image: Image.fromarray(image).resize((size, size), resampling), images)
-    for number, image in enumerate(resized):
-        result[number] = image
+
+    def fill(start: int) -> None:
+        for row in range(start, min(start + BLOCK, len(images))):
+            result[row] = Image.fromarray(images[row]).resize((size, size), resampling)
+
+    deque(in_order(fill, range(0, len(images), BLOCK)), maxlen=0)
     return result
 
 
@@ -95,12 +100,10 @@ def scaled_down(source: Path, size: int) -> np.ndarray:
     Args:
         source: a .npy file of uint8 [N, H, H, 3]; read chunk by chunk.
     """
-    count = len(files.read_array(source, memory_map=True))
-    small = np.empty((count, size, size, 3), "uint8")
-    for start in range(0, count, CHUNK):
-        stop = start + CHUNK
-        small[start:stop] = scaled(files.read_rows(source, start, stop), size, Image.Resampling.BOX)
-    return small
+    return np.concatenate(
+        [scaled(chunk, size, Image.Resampling.BOX) for chunk in files.read_chunks(source)]
+        or [np.empty((0, size, size, 3), "uint8")]
+    )
 
 
 def centre_crop(images: np.ndarray, size: int) -> np.ndarray:

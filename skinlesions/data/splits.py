@@ -112,3 +112,14 @@ def roles(fold: np.ndarray, number: int, folds: int) -> tuple[np.ndarray, np.nda
         np.flatnonzero(fold == validation),
         np.flatnonzero(fold == number),
     )
+
+
+def class_counts(folds: pd.DataFrame, dx: pd.Series) -> pd.DataFrame:
+    """How many images of each class every fold has: fold, then a column for each of classes.CLASSES.
+
+    Args:
+        folds: fold of every image, among others.
+        dx: the class of every image, rows as in `folds`.
+    """
+    counts = pd.crosstab(folds["fold"], dx.to_numpy()).reindex(columns=list(classes.CLASSES), fill_value=0)
+    return counts.rename_axis(columns=None).reset_index()

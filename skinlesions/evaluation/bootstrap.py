@@ -5,16 +5,15 @@ a resample draws. Drawing images instead gives intervals that are too narrow (Fi
 data", JRSS B 69, 2007). NumPy and SciPy are all it needs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
 from skinlesions.core.classes import CLASSES
+from skinlesions.evaluation import weighted
 from skinlesions.evaluation.metrics import weighted_summary
-
-# Numbers of a chunk of resamples: what is in memory at a time, about 5 × 8 bytes each.
-CHUNK_NUMBERS = 1_000_000
 
 METHODS = ("percentile", "bca")
 
@@ -75,12 +74,10 @@ def bootstrap(
     The calibration error keeps the bins of the original sample, so its distribution reflects the images drawn and not
     the placing of the bins.
     """
-    rows = max(1, CHUNK_NUMBERS // max(1, len(labels)))
-    chunks = [
-        weighted_summary(labels, probabilities, weights[start : start + rows], classes, by_class=by_class)
-        for start in range(0, len(weights), rows)
+    parts = [
+        weighted_summary(labels, probabilities, part, classes, by_class=by_class) for part in weighted.chunks(weights)
     ]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def percentile_interval(values: np.ndarray, confidence: float) -> tuple[float, float]:
@@ -94,6 +91,59 @@ def percentile_interval(values: np.ndarray, confidence: float) -> tuple[float, f
         return float("nan"), float("nan")
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def with_sample(weights: np.ndarray) -> np.ndarray:
+    """`weights` [R, N] of resamples after those of the sample itself, in which every image counts once, [R + 1, N].
+
+    What is computed from them is the estimate, then its resamples; `estimate` takes both. Whole numbers in single
+    precision, which matrix products are quickest in.
+    """
+    weights = np.asarray(weights)
+    return np.concatenate([np.ones_like(weights[:1], shape=(1, weights.shape[1])), weights]).astype(np.float32)
+
+
+def estimate(values: np.ndarray, confidence: float, *, one_lesion: bool = False) -> tuple[float, float, float]:
+    """The estimate, first of `values` [R + 1], and the percentile interval (low, high) of the others, `if_any`."""
+    return float(values[0]), *if_any(percentile_interval(values[1:], confidence), one_lesion)
+
+
+def estimates(
+    values: dict[str, np.ndarray], confidence: float, *, one_lesion: Collection[str] = ()
+) -> dict[str, float]:
+    """The columns NAME, NAME_low and NAME_high of every statistic of `values` [R + 1 each], as `estimate` makes them.
+
+    Those named by `one_lesion` rest on one lesion.
+    """
+    row: dict[str, float] = {}
+    for name, own in values.items():
+        value, low, high = estimate(own, confidence, one_lesion=name in one_lesion)
+        row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
+def if_any(ends: tuple[float, float], one_lesion: bool) -> tuple[float, float]:
+    """The interval with these `ends`; (NaN, NaN) if it rests on one lesion and has no width.
+
+    What rests on one lesion is the same in every resample, which cannot tell how much another lesion would differ from
+    it: there is no interval, and not one that is certain.
+    """
+    return (float("nan"), float("nan")) if one_lesion and ends[1] - ends[0] < ROUNDING else ends
+
+
+def has_one_lesion(groups: np.ndarray) -> bool:
+    """Whether all images, whose lesions are `groups` [n], are of one lesion."""
+    return len(np.unique(groups)) == 1
+
+
+def one_lesion_classes(labels: np.ndarray, groups: np.ndarray) -> list[str]:
+    """The classes whose images are all of one lesion, as `has_one_lesion` has it.
+
+    Args:
+        labels: int [N], positions in CLASSES.
+        groups: the lesion of every image, [N].
+    """
+    return [CLASSES[k] for k in np.unique(labels) if has_one_lesion(groups[labels == k])]
 
 
 def interval(
@@ -188,8 +238,8 @@ def leave_one_out(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndar
     """The jackknife of any statistic over the lesions, within the strata of `lesion_resamples`.
 
     Args:
-        statistic: from weights of the images, float64 [R, N], to its values [R]; called with some CHUNK_NUMBERS of
-            weights at a time.
+        statistic: from weights of the images, float64 [R, N], to its values [R]; called with some
+            weighted.CHUNK_NUMBERS of weights at a time.
         groups: the group of every image, [N].
         labels: the class of every image, [N].
 
@@ -198,7 +248,7 @@ def leave_one_out(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndar
     """
     members, strata = _strata(groups, labels)
     count = members.max() + 1
-    rows = max(1, CHUNK_NUMBERS // len(members))
+    rows = max(1, weighted.CHUNK_NUMBERS // len(members))
     parts = [
         statistic((np.arange(start, min(start + rows, count))[:, None] != members).astype(np.float64))
         for start in range(0, count, rows)
@@ -210,6 +260,31 @@ def leave_one_out(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndar
         # Without one of n, each of the others counts n / (n - 1) as much.
         changes[stratum] = (values[stratum] - values[stratum].mean()) * (len(stratum) - 1) / len(stratum)
     return changes
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How scores get their intervals; config.Compare says the same under the same names.
+
+    Attributes:
+        confidence: such as 0.95.
+        resamples: how many bootstrap resamples of the lesions.
+        seed: of the resampling.
+        interval_method: one of METHODS.
+    """
+
+    confidence: float
+    resamples: int
+    seed: int
+    interval_method: str = "percentile"
+
+    def weights(self, groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """How often each image counts, float32 [R + 1, T]; in the first row once, so that it gives the estimate."""
+        return with_sample(lesion_resamples(groups, labels, self.resamples, self.seed))
+
+    def interval(self, values: np.ndarray) -> tuple[float, float]:
+        """The percentile interval from `values` [R + 1], the first of which is the estimate."""
+        return percentile_interval(values[1:], self.confidence)
 
 
 def two_sided_p_value(differences: np.ndarray) -> float:

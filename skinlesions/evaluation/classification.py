@@ -2,10 +2,10 @@
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_fscore_support, roc_auc_score
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.evaluation.metrics import confusion_matrix
+from skinlesions.evaluation.weighted import ratio
 
 
 def confusion_table(model: str, labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
@@ -18,14 +18,14 @@ def confusion_table(model: str, labels: np.ndarray, predicted: np.ndarray) -> pd
     Returns:
         model, dx (the truth), predicted, images, share (of the images of the true class; NaN if there are none).
     """
-    counts = confusion_matrix(labels, predicted)
+    counts = confusion_matrix(labels, predicted, labels=range(len(CLASSES)))
     return pd.DataFrame(
         {
             "model": model,
             "dx": np.repeat(CLASSES, len(CLASSES)),
             "predicted": np.tile(CLASSES, len(CLASSES)),
             "images": counts.ravel(),
-            "share": (counts / np.where(counts.sum(axis=1) > 0, counts.sum(axis=1), np.nan)[:, None]).ravel(),
+            "share": ratio(counts, counts.sum(axis=1, keepdims=True)).ravel(),
         }
     )
 
@@ -49,7 +49,7 @@ def report_by_class(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFra
     precision, recall, f1, images = precision_recall_fscore_support(
         labels, predicted, labels=positions, zero_division=0
     )
-    counts = confusion_matrix(labels, predicted)
+    counts = confusion_matrix(labels, predicted, labels=range(len(CLASSES)))
     others = counts.sum() - counts.sum(axis=1)
     false_alarms = counts.sum(axis=0) - np.diag(counts)
     scores = {

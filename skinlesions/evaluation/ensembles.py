@@ -23,12 +23,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
 
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions
 from skinlesions.evaluation import bootstrap, calibration, metrics, pairwise
+from skinlesions.evaluation.stacking import Stacker, choose_spread, stack
 
 # Names the members of the ensemble, if they are all models.
 ALL = "all"
@@ -39,12 +39,6 @@ REFERENCE = "mean"
 
 # How many models, counted again each time, the greedy selection may add.
 GREEDY_STEPS = 30
-
-# How far the weights of a stacker may be from equal ones, as standard deviations of a normal prior; the validation
-# rows choose among them. And the same of its shifts, which is no choice.
-SPREADS = (0.025, 0.05, 0.1, 0.2, 0.4)
-SHIFT_PRIOR = 2.0
-INNER_FOLDS = 4
 
 # Bounds the logarithm of a probability that a model gives as 0.
 SMALLEST = 1e-9
@@ -73,111 +67,6 @@ def members(ensemble: Sequence[str] | str, models: Iterable[str]) -> list[str]:
     return chosen
 
 
-@dataclass(frozen=True)
-class Stacker:
-    """A logistic regression in which each class listens to what the models say about that class.
-
-    Attributes:
-        weights: of each model's log-probability of each class, float64 [M, C].
-        shifts: float64 [C].
-        spread: the prior's standard deviation of the weights.
-    """
-
-    weights: np.ndarray
-    shifts: np.ndarray
-    spread: float
-
-    def __call__(self, log_probabilities: np.ndarray) -> np.ndarray:
-        """The probabilities, float64 [N, C], from the models' log-probabilities [N, M, C]."""
-        return metrics.softmax(np.einsum("nmc,mc->nc", centred(log_probabilities), self.weights) + self.shifts)
-
-
-def centred(log_probabilities: np.ndarray) -> np.ndarray:
-    """`log_probabilities` [..., C] less their mean over the classes: logits without an arbitrary constant."""
-    return log_probabilities - log_probabilities.mean(axis=-1, keepdims=True)
-
-
-def stack(labels: np.ndarray, log_probabilities: np.ndarray, spread: float) -> Stacker:
-    """The stacker with the least penalised negative log-likelihood.
-
-    The penalty is that of normal priors: on the weights around 1 / M, which is the geometric mean of the models, and
-    on the shifts around 0. A class has M + 1 numbers and no say in another one's, because a validation fold has some
-    20 images of the rarest class. The loss is strictly convex; Newton steps in a trust region find its minimum.
-
-    Args:
-        labels: int [N].
-        log_probabilities: of the models, float [N, M, C].
-        spread: the standard deviation of the weights' prior.
-
-    Raises:
-        ValueError: there are no images, or the shapes disagree.
-    """
-    labels, log_probabilities = np.asarray(labels, dtype=np.int64), np.asarray(log_probabilities, dtype=np.float64)
-    if log_probabilities.ndim != 3 or len(log_probabilities) == 0 or labels.shape != log_probabilities.shape[:1]:
-        raise ValueError(
-            f"labels {labels.shape} and log-probabilities {log_probabilities.shape} "
-            "must be [N] and [N, M, C] with N > 0"
-        )
-    count, models, classes = log_probabilities.shape
-    inputs = np.concatenate([centred(log_probabilities), np.ones((count, 1, classes))], axis=1)
-    start = np.concatenate([np.full((models, classes), 1 / models), np.zeros((1, classes))])
-    precision = np.concatenate([np.full((models, classes), spread**-2.0), np.full((1, classes), SHIFT_PRIOR**-2.0)])
-    truth = np.eye(classes)[labels]
-
-    def probabilities_of(parameters: np.ndarray) -> np.ndarray:
-        return metrics.softmax(np.einsum("nmc,mc->nc", inputs, parameters.reshape(start.shape)))
-
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        """The penalised negative log-likelihood, and its gradient."""
-        probabilities = probabilities_of(parameters)
-        away = parameters.reshape(start.shape) - start
-        likelihood = np.maximum(probabilities[np.arange(count), labels], np.finfo(np.float64).tiny)
-        gradient = np.einsum("nmc,nc->mc", inputs, probabilities - truth) + precision * away
-        return float(-np.log(likelihood).sum() + (precision * away**2).sum() / 2), gradient.ravel()
-
-    def curvature(parameters: np.ndarray) -> np.ndarray:
-        """The Hessian."""
-        probabilities = probabilities_of(parameters)
-        slopes = (inputs * probabilities[:, None]).reshape(count, -1)
-        second = -(slopes.T @ slopes).reshape(*start.shape, *start.shape)
-        for k in range(classes):
-            second[:, k, :, k] += (inputs[:, :, k] * probabilities[:, k, None]).T @ inputs[:, :, k]
-        return second.reshape(start.size, start.size) + np.diag(precision.ravel())
-
-    options = {"gtol": 1e-8 * count}
-    found = minimize(loss, start.ravel(), jac=True, hess=curvature, method="trust-exact", options=options)
-    parameters = found.x.reshape(start.shape)
-    return Stacker(parameters[:-1], parameters[-1], spread)
-
-
-def choose_spread(
-    labels: np.ndarray, log_probabilities: np.ndarray, groups: np.ndarray, spreads: Sequence[float] = SPREADS
-) -> float:
-    """The one of `spreads` whose stackers have the least negative log-likelihood on lesions left out of their fit.
-
-    The images are dealt to INNER_FOLDS folds, the lesions whole and class by class.
-
-    Args:
-        labels: int [N].
-        log_probabilities: float [N, M, C].
-        groups: the lesion of every image, [N].
-    """
-    _, first, members = np.unique(groups, return_index=True, return_inverse=True)
-    shuffled = np.random.default_rng(0).permutation(len(first))
-    dealt = np.empty(len(first), dtype=np.int64)
-    dealt[shuffled[np.argsort(labels[first][shuffled], kind="stable")]] = np.arange(len(first)) % INNER_FOLDS
-    fold = dealt[members]
-    losses = []
-    for spread in spreads:
-        loss = 0.0
-        for k in np.unique(fold):
-            stacker = stack(labels[fold != k], log_probabilities[fold != k], spread)
-            left_out = stacker(log_probabilities[fold == k])
-            loss -= np.log(left_out[np.arange(len(left_out)), labels[fold == k]]).sum()
-        losses.append(loss)
-    return spreads[int(np.argmin(losses))]
-
-
 def greedy(labels: np.ndarray, probabilities: np.ndarray, steps: int = GREEDY_STEPS) -> np.ndarray:
     """The weights of the models, float64 [M], sum 1, by greedy selection with replacement.
 
@@ -204,21 +93,35 @@ def greedy(labels: np.ndarray, probabilities: np.ndarray, steps: int = GREEDY_ST
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What the validation rows of one fold made of the models.
+
+    Attributes:
+        fold: which.
+        shares: of the models, by way (best_single and greedy), float64 [M] each, sum 1.
+        stacker: of the models.
+    """
+
+    fold: int
+    shares: dict[str, np.ndarray]
+    stacker: Stacker
+
+
+@dataclass(frozen=True)
 class Ensembles:
     """Every ensemble's predictions of the test images, and what it is made of.
 
     Attributes:
+        names: of the models, sorted.
         truth: image_id, group, dx and fold of the test images, sorted by image_id.
         probabilities: by way, float64 [N, 7], rows as in `truth`.
-        weights: way (best_single, greedy or stacked), fold, model, dx ("all" where one weight serves all classes) and
-            weight.
-        spreads: fold and the spread that its validation rows chose.
+        fits: of every fold.
     """
 
+    names: list[str]
     truth: pd.DataFrame
     probabilities: dict[str, np.ndarray]
-    weights: pd.DataFrame
-    spreads: pd.DataFrame
+    fits: list[Fit]
 
 
 def build(models: dict[str, pd.DataFrame], plan: balancing.Plan) -> Ensembles:
@@ -250,36 +153,56 @@ def build(models: dict[str, pd.DataFrame], plan: balancing.Plan) -> Ensembles:
         "geometric_mean": metrics.softmax(logs["test"].mean(axis=1)),
         "prior_corrected_mean": np.mean(natural, axis=0),
     } | {way: np.empty((len(test), len(CLASSES))) for way in ("best_single", "vector", "greedy", "stacked")}
-    weights, spreads = [], []
+    fits = []
     for k in np.unique(fold):
         fitting, scoring = val_fold == k, fold == k
         labels, groups = val_labels[fitting], val["group"].to_numpy()[fitting]
+        chosen = {}
         for way, steps in (("best_single", 1), ("greedy", GREEDY_STEPS)):
-            shares = greedy(labels, scaled["val"][:, fitting], steps)
-            made[way][scoring] = np.einsum("m,mnc->nc", shares, scaled["test"][:, scoring])
-            if steps == 1:
-                chosen = models[names[int(shares.argmax())]]
-                made["vector"][scoring] = calibration.probabilities(chosen, "test", "vector")[scoring]
-            weights += [(way, k, name, "all", share) for name, share in zip(names, shares, strict=True)]
+            chosen[way] = greedy(labels, scaled["val"][:, fitting], steps)
+            made[way][scoring] = np.einsum("m,mnc->nc", chosen[way], scaled["test"][:, scoring])
+        best = models[names[int(chosen["best_single"].argmax())]]
+        made["vector"][scoring] = calibration.probabilities(best, "test", "vector")[scoring]
         spread = choose_spread(labels, logs["val"][fitting], groups)
         stacker = stack(labels, logs["val"][fitting], spread)
         made["stacked"][scoring] = stacker(logs["test"][scoring])
-        spreads.append((k, spread))
-        weights += [
-            ("stacked", k, name, dx, stacker.weights[m, c])
-            for m, name in enumerate(names)
-            for c, dx in enumerate(CLASSES)
-        ]
+        fits.append(Fit(int(k), chosen, stacker))
     shares = np.stack([counts[k] / counts[k].sum() for k in fold])
     made["best_single_rebalanced"] = calibration.rebalanced(made.pop("vector"), shares)
     for way in ("prior_corrected_mean", "stacked"):
         made[f"{way}_rebalanced"] = calibration.rebalanced(made[way], shares)
-    return Ensembles(
-        truth=test,
-        probabilities={way: made[way] for way in sorted(made)},
-        weights=pd.DataFrame(weights, columns=["way", "fold", "model", "dx", "weight"]),
-        spreads=pd.DataFrame(spreads, columns=["fold", "spread"]),
-    )
+    return Ensembles(names, test, {way: made[way] for way in sorted(made)}, fits)
+
+
+def coefficients(ensembles: Ensembles) -> pd.DataFrame:
+    """How much each model counts in each ensemble that chooses: way (best_single, greedy or stacked), fold, model, dx
+    ("all" where one coefficient serves all classes) and weight.
+    """
+    rows = []
+    for fit in ensembles.fits:
+        for way, shares in fit.shares.items():
+            rows += [(way, fit.fold, name, "all", share) for name, share in zip(ensembles.names, shares, strict=True)]
+        rows += [
+            ("stacked", fit.fold, name, dx, fit.stacker.weights[m, c])
+            for m, name in enumerate(ensembles.names)
+            for c, dx in enumerate(CLASSES)
+        ]
+    return pd.DataFrame(rows, columns=["way", "fold", "model", "dx", "weight"])
+
+
+def spreads(ensembles: Ensembles) -> pd.DataFrame:
+    """How far the validation rows of every fold let the stacking leave equal weights: fold, spread."""
+    rows = [(fit.fold, fit.stacker.spread) for fit in ensembles.fits]
+    return pd.DataFrame(rows, columns=["fold", "spread"])
+
+
+def tables(ensembles: Ensembles, weights: np.ndarray, confidence: float, method: str) -> dict[str, pd.DataFrame]:
+    """Everything about ensembles that is tabulated; the arguments are those of `compare`."""
+    return {
+        "ensembles": compare(ensembles, weights, confidence=confidence, method=method),
+        "ensemble_weights": coefficients(ensembles),
+        "ensemble_spreads": spreads(ensembles),
+    }
 
 
 def compare(

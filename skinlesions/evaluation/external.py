@@ -1,7 +1,7 @@
 """The trained models on the external test set, which took no part in any choice.
 
 Every table follows from one file of probabilities per model, from the diagnoses, and from the out-of-fold results that
-notebook 04 has; `python -m skinlesions.evaluation.submission` recomputes the scores from the same files.
+notebook 04 has; `skinlesions evaluate` recomputes the scores from the same files.
 """
 
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from skinlesions.core import files, paths
+from skinlesions.core import config, files, paths
 from skinlesions.core.classes import CLASSES, class_indices
 from skinlesions.core.names import DESCRIBED, ENSEMBLE
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import submission
+from skinlesions.evaluation.bootstrap import Resampling
 from skinlesions.evaluation.classification import confusion_table
 
 # A class with fewer lesions than this is called small.
@@ -47,74 +48,108 @@ def read(folder: Path = paths.EXTERNAL_RAW) -> ExternalSet | None:
     return ExternalSet(folder, pd.read_csv(folder / "metadata.csv", dtype=str, keep_default_na=False), source)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What the models say of the external images.
+
+    Attributes:
+        truth: image, lesion_id and dx of every image.
+        labels: int [N], positions in CLASSES.
+        probabilities: by model, in the order of their out-of-fold results, float64 [N, 7].
+        out_of_fold: the table `comparison` of notebook 04.
+    """
+
+    truth: pd.DataFrame
+    labels: np.ndarray
+    probabilities: dict[str, np.ndarray]
+    out_of_fold: pd.DataFrame
+
+
+def read_scored(predictions: Path, folds: pd.DataFrame, out_of_fold: pd.DataFrame) -> Scored:
+    """The predictions of the external images in the folder `predictions`; the arguments are those of `tables`.
+
+    Raises:
+        UserError: a file breaks its format, or lacks an image.
+    """
+    truth = isic_csv.read_ground_truth(predictions / GROUND_TRUTH).sort_values("image", ignore_index=True)
+    own = {}
+    for name in out_of_fold["model"][out_of_fold["model"].isin({*folds["model"], ENSEMBLE})]:
+        path = predictions / f"{name}.csv"
+        own[name] = isic_csv.probabilities(isic_csv.match(isic_csv.read(path), truth, path.name, GROUND_TRUTH))
+    return Scored(truth, isic_csv.labels(truth), own, out_of_fold)
+
+
 def tables(
-    predictions: Path,
-    folds: pd.DataFrame,
-    out_of_fold: pd.DataFrame,
-    *,
-    confidence: float,
-    resamples: int,
-    seed: int,
-    method: str = submission.METHOD,
+    predictions: Path, folds: pd.DataFrame, out_of_fold: pd.DataFrame, settings: config.Compare | Resampling
 ) -> dict[str, pd.DataFrame]:
     """Everything that notebook 07 tabulates; models in the order of their out-of-fold results.
 
     Each table repeats how its models were trained and from which weights: the columns comparison.DESCRIBED.
 
-    - scores: model, and what skinlesions.evaluation.submission.score gives.
-    - against: per model the balanced accuracy out of fold and on the external set, with intervals, the mean of its
-      single networks on the external set, and the difference (external less out of fold) with its interval.
-    - recalls: per model and class, with Wilson intervals. confusion: per model, true and predicted class.
-    - folds: per model and network.
-
     Args:
         predictions: the folder that `predict` filled.
         folds: what `predict` returned.
         out_of_fold: the table `comparison` of notebook 04; its rows without external predictions are passed over.
-        confidence: of the intervals, and of those in `out_of_fold`.
-        resamples: of the bootstrap.
-        seed: of the resampling.
-        method: of the bootstrap intervals, one of intervals.METHODS.
+        settings: how scores get their intervals; the confidence is that of `out_of_fold` too.
     """
-    truth = isic_csv.read_ground_truth(predictions / GROUND_TRUTH).sort_values("image", ignore_index=True)
-    own, labels, groups = {}, isic_csv.labels(truth), truth["lesion_id"].to_numpy(dtype=str)
-    for name in out_of_fold["model"][out_of_fold["model"].isin({*folds["model"], ENSEMBLE})]:
-        path = predictions / f"{name}.csv"
-        matched = isic_csv.match(isic_csv.read(path), truth, path.name, GROUND_TRUTH)
-        own[name] = isic_csv.probabilities(matched)
-    settings = {"confidence": confidence, "resamples": resamples, "seed": seed, "method": method}
-    scores = {name: submission.score(labels, values, groups, **settings) for name, values in own.items()}
-    recalls = pd.concat([_recalls(name, truth, own[name].argmax(axis=1), confidence) for name in own])
-    results = {
-        "scores": pd.concat([table.assign(model=name) for name, table in scores.items()])[
-            ["model", "metric", "class", "estimate", "low", "high"]
-        ],
-        "against": _against(out_of_fold.set_index("model").loc[list(own)], scores, recalls, folds),
-        "recalls": recalls,
-        "confusion": pd.concat([confusion_table(name, labels, own[name].argmax(axis=1)) for name in own]),
-        "folds": folds,
+    scored = read_scored(predictions, folds, out_of_fold)
+    overall, by_class = scores(scored, settings), recalls(scored, settings.confidence)
+    return {
+        "scores": overall,
+        "against": against(out_of_fold, overall, by_class, folds),
+        "recalls": by_class,
+        "confusion": confusion(scored),
+        "folds": described(folds, out_of_fold),
     }
-    return {name: _described(table, out_of_fold) for name, table in results.items()}
 
 
-def _described(table: pd.DataFrame, out_of_fold: pd.DataFrame) -> pd.DataFrame:
+def scores(scored: Scored, settings: config.Compare | Resampling) -> pd.DataFrame:
+    """What submission.score gives for every model: model, DESCRIBED, metric, class, estimate, low, high."""
+    groups = scored.truth["lesion_id"].to_numpy(dtype=str)
+    parts = [
+        submission.score(
+            scored.labels,
+            values,
+            groups,
+            confidence=settings.confidence,
+            resamples=settings.resamples,
+            seed=settings.seed,
+            method=settings.interval_method,
+        ).assign(model=name)
+        for name, values in scored.probabilities.items()
+    ]
+    table = pd.concat(parts)[["model", "metric", "class", "estimate", "low", "high"]]
+    return described(table, scored.out_of_fold)
+
+
+def confusion(scored: Scored) -> pd.DataFrame:
+    """What the images of each class are called by every model: classification.confusion_table, with DESCRIBED."""
+    parts = [confusion_table(name, scored.labels, own.argmax(axis=1)) for name, own in scored.probabilities.items()]
+    return described(pd.concat(parts), scored.out_of_fold)
+
+
+def recalls(scored: Scored, confidence: float) -> pd.DataFrame:
+    """The recall of every class that occurs: model, DESCRIBED, dx, images, lesions, recall, low, high (Wilson's)."""
+    rows = []
+    for model, own in scored.probabilities.items():
+        predicted = own.argmax(axis=1)
+        for position, dx in enumerate(CLASSES):
+            of_class = (scored.truth["dx"] == dx).to_numpy()
+            if of_class.any():
+                lesions = scored.truth["lesion_id"][of_class].nunique()
+                recall = (predicted[of_class] == position).mean()
+                rows.append((model, dx, of_class.sum(), lesions, recall, *wilson(recall, lesions, confidence)))
+    table = pd.DataFrame(rows, columns=["model", "dx", "images", "lesions", "recall", "low", "high"])
+    return described(table, scored.out_of_fold)
+
+
+def described(table: pd.DataFrame, out_of_fold: pd.DataFrame) -> pd.DataFrame:
     """`table` with how each of its models was trained and from which weights, right behind the model's name."""
     known, position = out_of_fold.set_index("model"), table.columns.get_loc("model") + 1
     described = table.copy()
     for key in reversed(DESCRIBED):
         described.insert(position, key, table["model"].map(known[key]))
     return described
-
-
-def _recalls(model: str, truth: pd.DataFrame, predicted: np.ndarray, confidence: float) -> pd.DataFrame:
-    """The recall of every class that occurs: model, dx, images, lesions, recall, low, high."""
-    rows = []
-    for position, dx in enumerate(CLASSES):
-        of_class = (truth["dx"] == dx).to_numpy()
-        if of_class.any():
-            lesions, recall = truth["lesion_id"][of_class].nunique(), (predicted[of_class] == position).mean()
-            rows.append((model, dx, of_class.sum(), lesions, recall, *wilson(recall, lesions, confidence)))
-    return pd.DataFrame(rows, columns=["model", "dx", "images", "lesions", "recall", "low", "high"])
 
 
 def wilson(share: float, count: int, confidence: float) -> tuple[float, float]:
@@ -149,33 +184,45 @@ def difference_interval(
     return float(difference - below), float(difference + above)
 
 
-def _against(
-    out_of_fold: pd.DataFrame, scores: dict[str, pd.DataFrame], recalls: pd.DataFrame, folds: pd.DataFrame
+def against(
+    out_of_fold: pd.DataFrame, scores: pd.DataFrame, recalls: pd.DataFrame, folds: pd.DataFrame
 ) -> pd.DataFrame:
-    """Out-of-fold and external balanced accuracy side by side."""
+    """Out-of-fold and external balanced accuracy side by side.
+
+    Args:
+        out_of_fold: the table `comparison` of notebook 04.
+        scores: what `scores` gives.
+        recalls: what `recalls` gives.
+        folds: model, fold and balanced_accuracy of the single networks.
+
+    Returns:
+        model, DESCRIBED; the balanced accuracy out of fold and on the external set, with intervals, the mean of its
+        single networks on the external set, and the difference (external less out of fold) with its interval.
+    """
+    known = out_of_fold.set_index("model")
+    outside = scores[scores["metric"] == "balanced_accuracy"].set_index("model")["estimate"]
     rows = []
-    for name, inside in out_of_fold.iterrows():
-        outside = scores[name].set_index("metric").loc["balanced_accuracy", "estimate"]
-        own = recalls[recalls["model"] == name]
+    for name, score in outside.items():
+        inside, own = known.loc[name], recalls[recalls["model"] == name]
         low, high = mean_interval(own["recall"], own["low"], own["high"])
         before = (inside["balanced_accuracy_low"], inside["balanced_accuracy_high"])
-        difference = difference_interval(outside, (low, high), inside["balanced_accuracy"], before)
+        difference = difference_interval(score, (low, high), inside["balanced_accuracy"], before)
         rows.append(
             {
                 "model": name,
                 "out_of_fold": inside["balanced_accuracy"],
                 "out_of_fold_low": before[0],
                 "out_of_fold_high": before[1],
-                "external": outside,
+                "external": score,
                 "external_low": low,
                 "external_high": high,
                 "single_networks": folds.loc[folds["model"] == name, "balanced_accuracy"].mean(),
-                "difference": outside - inside["balanced_accuracy"],
+                "difference": score - inside["balanced_accuracy"],
                 "difference_low": difference[0],
                 "difference_high": difference[1],
             }
         )
-    return pd.DataFrame(rows)
+    return described(pd.DataFrame(rows), out_of_fold)
 
 
 def overall(scores: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.evaluation import bootstrap, metrics
+from skinlesions.evaluation import bootstrap, metrics, weighted
 
 
 def influence(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str] = CLASSES) -> dict[str, np.ndarray]:
@@ -55,8 +55,7 @@ def influence(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
     shares = np.bincount(labels, minlength=len(classes)) / len(labels)
     f1 = np.array([values[f"f1_{name}"] for name in classes])
     of_f1 = [share * by_class[f"f1_{name}"] for share, name in zip(shares, classes, strict=True) if share > 0]
-    truth = np.eye(len(classes))[labels]
-    likelihood = np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).eps)
+    nll, brier = weighted.losses(labels, probabilities)
     found = {
         "balanced_accuracy": of_mean("recall"),
         "accuracy": _of_ratio(labels == predicted, everyone),
@@ -64,8 +63,8 @@ def influence(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
         # More images of a class move its F1, and give it a greater share.
         "weighted_f1": np.sum(of_f1, axis=0) + _of_ratio(f1[labels], everyone),
         "macro_auc": of_mean("auc"),
-        "nll": _of_ratio(-np.log(likelihood), everyone),
-        "brier": _of_ratio(((probabilities - truth) ** 2).sum(axis=1), everyone),
+        "nll": _of_ratio(nll, everyone),
+        "brier": _of_ratio(brier, everyone),
         "ece": _of_calibration_error(labels == predicted, probabilities.max(axis=1)),
         "macro_average_precision": of_mean("average_precision"),
     } | by_class
@@ -135,6 +134,6 @@ def _of_average_precision(positive: np.ndarray, scores: np.ndarray) -> np.ndarra
 
 def _of_calibration_error(right: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """The influence on the expected calibration error: an image widens or narrows the gap of its bin."""
-    bins = metrics.equal_mass_bins(confidence)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=metrics.CALIBRATION_BINS)
+    bins = weighted.equal_mass_bins(confidence)
+    gaps = np.bincount(bins, weights=right - confidence, minlength=weighted.CALIBRATION_BINS)
     return _of_ratio(np.sign(gaps)[bins] * (right - confidence), np.ones(len(right)))

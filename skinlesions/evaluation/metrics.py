@@ -2,16 +2,16 @@
 
 Everything follows from three things: the true class of every image, its predicted probabilities, and how often the
 image counts. A plain estimate is the resample in which every image counts once, so that one implementation serves the
-estimates and their bootstrap distributions. NumPy is all it needs.
+estimates and their bootstrap distributions. NumPy and SciPy are all it needs.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import special
 
 from skinlesions.core.classes import CLASSES
-
-CALIBRATION_BINS = 15
+from skinlesions.evaluation.weighted import CALIBRATION_BINS, areas, equal_mass_bins, losses, mean, ratio, sums
 
 # Balanced accuracy comes first everywhere: it is the metric of ISIC 2018 Task 3.
 OVERALL_METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "weighted_f1", "macro_auc", "nll", "brier", "ece")
@@ -20,6 +20,8 @@ METRICS = OVERALL_METRICS + RECALL_METRICS
 
 # What each class is scored by against the rest; only the recall is among METRICS.
 CLASS_METRICS = ("recall", "specificity", "precision", "f1", "auc", "average_precision")
+# Those that rest on the images of the class alone, or on what they are scored by.
+OF_THE_CLASS = tuple(metric for metric in CLASS_METRICS if metric != "specificity")
 ALL_METRICS = (
     *METRICS,
     "macro_average_precision",
@@ -29,16 +31,7 @@ ALL_METRICS = (
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """The probabilities, float64 [..., C], of `logits` [..., C]; safe for logits of any size."""
-    logits = np.asarray(logits, dtype=np.float64)
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
-
-
-def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str] = CLASSES) -> np.ndarray:
-    """How many images of class i (rows) were called class j (columns), int64 [C, C], from two int [N] arrays."""
-    count = len(classes)
-    cells = np.asarray(labels, dtype=np.int64) * count + np.asarray(predicted, dtype=np.int64)
-    return np.bincount(cells, minlength=count * count).reshape(count, count)
+    return special.softmax(np.asarray(logits, dtype=np.float64), axis=-1)
 
 
 def summary(
@@ -103,53 +96,43 @@ def weighted_summary(
     total = weights.sum(axis=1)
 
     cells = labels * len(classes) + predicted
-    confusion = _sums(counts, cells, len(classes) ** 2).reshape(-1, len(classes), len(classes))
+    confusion = sums(counts, cells, len(classes) ** 2).reshape(-1, len(classes), len(classes))
     hits = np.einsum("rcc->rc", confusion)
     truth, called = confusion.sum(axis=2), confusion.sum(axis=1)
     present = truth > 0
-    recall = _ratio(hits, truth)
-    f1 = _ratio(2 * hits, truth + called)
-    areas = [_areas(labels == k, probabilities[:, k], counts, by_class) for k in range(len(classes))]
-    auc, average_precision = (np.stack(area, axis=1) for area in zip(*areas, strict=True))
+    recall = ratio(hits, truth)
+    f1 = ratio(2 * hits, truth + called)
+    by_score = [areas(labels == k, probabilities[:, k], counts, precision_recall=by_class) for k in range(len(classes))]
+    auc, average_precision = (np.stack(own, axis=1) for own in zip(*by_score, strict=True))
 
-    nll, brier = _losses(labels, probabilities)
+    nll, brier = losses(labels, probabilities)
     confidence = probabilities.max(axis=1)
-    gaps = _sums(weights * ((labels == predicted) - confidence), equal_mass_bins(confidence), CALIBRATION_BINS)
+    gaps = sums(weights * ((labels == predicted) - confidence), equal_mass_bins(confidence), CALIBRATION_BINS)
     values = {
-        "balanced_accuracy": _mean(recall, present),
-        "accuracy": _ratio(hits.sum(axis=1), total),
-        "macro_f1": _mean(f1, present),
-        "weighted_f1": _ratio(np.where(present, truth * f1, 0).sum(axis=1), total),
-        "macro_auc": _mean(auc, ~np.isnan(auc)),
-        "nll": _ratio(np.einsum("rn,n->r", weights, nll), total),
-        "brier": _ratio(np.einsum("rn,n->r", weights, brier), total),
-        "ece": _ratio(np.abs(gaps).sum(axis=1), total),
+        "balanced_accuracy": mean(recall, present),
+        "accuracy": ratio(hits.sum(axis=1), total),
+        "macro_f1": mean(f1, present),
+        "weighted_f1": ratio(np.where(present, truth * f1, 0).sum(axis=1), total),
+        "macro_auc": mean(auc),
+        "nll": ratio(np.einsum("rn,n->r", weights, nll), total),
+        "brier": ratio(np.einsum("rn,n->r", weights, brier), total),
+        "ece": ratio(np.abs(gaps).sum(axis=1), total),
         **{f"recall_{name}": recall[:, k] for k, name in enumerate(classes)},
     }
     if not by_class:
         return values
     others = total[:, None] - truth
     scores = {
-        "specificity": _ratio(others - (called - hits), others),
-        "precision": _ratio(hits, called),
+        "specificity": ratio(others - (called - hits), others),
+        "precision": ratio(hits, called),
         "f1": f1,
         "auc": auc,
         "average_precision": average_precision,
     }
-    values["macro_average_precision"] = _mean(average_precision, ~np.isnan(average_precision))
+    values["macro_average_precision"] = mean(average_precision)
     return values | {
         f"{metric}_{name}": score[:, k] for metric, score in scores.items() for k, name in enumerate(classes)
     }
-
-
-def equal_mass_bins(values: np.ndarray, count: int = CALIBRATION_BINS) -> np.ndarray:
-    """The bin of each of `values` [N], int64 [N], from 0 for the least to `count` - 1, with about as many in each.
-
-    Equal values share a bin, whatever the order of the rows, so that some bins may be larger and some empty.
-    """
-    # Equal values take the rank of the first of them.
-    rank = np.searchsorted(np.sort(values), values, side="left")
-    return rank * count // len(values)
 
 
 def _check(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, classes: int) -> None:
@@ -164,103 +147,3 @@ def _check(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, c
         raise ValueError(f"labels must be 0 to {classes - 1}, not {labels.min()} to {labels.max()}")
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
         raise ValueError("probabilities must lie in [0, 1]; softmax makes them from logits")
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """`numerator` / `denominator`, NaN where the denominator is 0."""
-    numerator, denominator = np.broadcast_arrays(numerator, denominator)
-    return np.divide(numerator, denominator, out=np.full(numerator.shape, np.nan), where=denominator > 0)
-
-
-def _mean(values: np.ndarray, counted: np.ndarray) -> np.ndarray:
-    """The mean over the last axis of those `values` that are `counted`; NaN where none is."""
-    return _ratio(np.where(counted, values, 0).sum(axis=-1), counted.sum(axis=-1))
-
-
-def _sums(values: np.ndarray, kinds: np.ndarray, count: int) -> np.ndarray:
-    """The sums of `values` [R, N] over the images of each of `count` kinds, float64 [R, count]; `kinds` is int [N].
-
-    As quick as a matrix product with indicators, exact for whole numbers, and without the threads of a product.
-    """
-    order = np.argsort(kinds, kind="stable")
-    filled, starts = np.unique(kinds[order], return_index=True)
-    sums = np.zeros((len(values), count))
-    sums[:, filled] = np.add.reduceat(np.take(values, order, axis=1), starts, axis=1, dtype=np.float64)
-    return sums
-
-
-def _losses(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The negative log-likelihood and the Brier score of every image, float64 [N] each."""
-    rows = np.arange(len(labels))
-    likelihood = np.maximum(probabilities[rows, labels], np.finfo(np.float64).eps)
-    truth = np.zeros_like(probabilities)
-    truth[rows, labels] = 1
-    return -np.log(likelihood), ((probabilities - truth) ** 2).sum(axis=1)
-
-
-def _areas(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray, both: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The areas under the ROC curve and (if `both`, else NaN) under precision and recall, float64 [R] each.
-
-    Args:
-        positive: whether each image is of the class, bool [N].
-        scores: of that class, float [N].
-        weights: [R, N]. Whole numbers are summed as such, which is quicker and exact.
-    """
-    order = np.argsort(scores, kind="stable")
-    ascending = scores[order]
-    dtype = np.int64 if weights.dtype.kind in "iu" else np.float64
-    cumulative = np.zeros((len(weights), len(scores) + 1), dtype=dtype)
-    # np.take, because weights[:, order] gives a transposed array in memory and makes all of this five times slower.
-    np.cumsum(np.take(weights, order, axis=1), axis=1, dtype=dtype, out=cumulative[:, 1:])
-    auc = _auc(positive, scores, weights, ascending, cumulative)
-    if not both:
-        return auc, np.full(len(weights), np.nan)
-    return auc, _average_precision(positive, scores, weights, ascending, cumulative)
-
-
-def _auc(
-    positive: np.ndarray, scores: np.ndarray, weights: np.ndarray, ascending: np.ndarray, cumulative: np.ndarray
-) -> np.ndarray:
-    """The area under the ROC curve under every weighting, float64 [R]; NaN without both kinds of image.
-
-    The area is the chance that a positive image outscores a negative one. Summing each positive's weighted rank among
-    all images counts the pairs of positives too; by symmetry those are half the squared weight of the positives.
-    The rarer kind is the one whose ranks are looked up, which for a seven-class problem saves most of the work.
-
-    Args:
-        ascending: the sorted scores [N].
-        cumulative: the weight of the images before each place in that order, [R, N + 1].
-    """
-    positives_are_rarer = 2 * positive.sum() <= len(positive)
-    rarer = np.flatnonzero(positive if positives_are_rarer else ~positive)
-    below = np.take(cumulative, np.searchsorted(ascending, scores[rarer], side="left"), axis=1)
-    below += np.take(cumulative, np.searchsorted(ascending, scores[rarer], side="right"), axis=1)
-    rarer_weights = np.take(weights, rarer, axis=1).astype(cumulative.dtype)
-    mass = rarer_weights.sum(axis=1)
-    pairs = mass * (cumulative[:, -1] - mass)
-    wins = (np.einsum("rn,rn->r", rarer_weights, below) - mass**2) / 2
-    return _ratio(wins if positives_are_rarer else pairs - wins, pairs)
-
-
-def _average_precision(
-    positive: np.ndarray, scores: np.ndarray, weights: np.ndarray, ascending: np.ndarray, cumulative: np.ndarray
-) -> np.ndarray:
-    """The area under the steps of precision over recall, float64 [R]; NaN without positive images.
-
-    Recall moves only at the scores of positive images, so that precision is looked up at those alone. The arguments
-    are those of `_auc`.
-    """
-    positives = np.flatnonzero(positive)
-    positives = positives[np.argsort(-scores[positives], kind="stable")]
-    descending = -scores[positives]
-    own = np.take(weights, positives, axis=1).astype(cumulative.dtype)
-    hits = np.cumsum(own, axis=1)
-    mass = own.sum(axis=1)
-    # Images of equal score are called together: the hits are those up to the last of them.
-    last = np.searchsorted(descending, descending, side="right") - 1
-    if (last != np.arange(len(last))).any():
-        hits = np.take(hits, last, axis=1)
-    called = cumulative[:, -1:] - np.take(cumulative, np.searchsorted(ascending, -descending, side="left"), axis=1)
-    # Where nothing is called, nothing is hit; a positive image that counts is among those called.
-    precision = np.divide(hits, np.maximum(called, hits), out=np.zeros(hits.shape), where=hits > 0)
-    return _ratio(np.einsum("rn,rn->r", own, precision), mass)

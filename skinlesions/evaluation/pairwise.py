@@ -9,12 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.evaluation import bootstrap, influence
+from skinlesions.evaluation import bootstrap, influence, weighted
 
 METRIC = "balanced_accuracy"
-
-# Numbers of a chunk of resamples that are in memory at a time, 8 bytes each.
-CHUNK_NUMBERS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -91,12 +88,5 @@ def balanced_accuracies(
         answers: by name, the class that is answered for each image, int [N].
         weights: how often each image is drawn, [R, N].
     """
-    truth = np.eye(len(CLASSES))[labels]
-    present = truth.any(axis=0)
-    right = [truth * (own == labels)[:, None] for own in answers.values()]
-    columns = np.concatenate([truth, *right], axis=1)
-    parts = np.array_split(weights, max(1, weights.size // CHUNK_NUMBERS))
-    sums = np.concatenate([part.astype(np.float64) @ columns for part in parts])
-    drawn, *right = np.split(sums, len(answers) + 1, axis=1)
-    recalls = (part[:, present] / drawn[:, present] for part in right)
-    return {name: recall.mean(axis=1) for name, recall in zip(answers, recalls, strict=True)}
+    scores = weighted.mean(weighted.recalls(labels, np.stack(list(answers.values())), weights))
+    return dict(zip(answers, scores.T, strict=True))

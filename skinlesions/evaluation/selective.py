@@ -7,12 +7,13 @@ all it needs.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.evaluation import bootstrap, operating_points
+from skinlesions.evaluation import bootstrap, weighted
 
 # The coverages of a curve.
 COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
@@ -80,7 +81,7 @@ def risks(
         mass, lost = np.cumsum(counted, axis=1), np.cumsum(counted * losses[order], axis=1)
         place = _places(mass, last, coverages)
         accepted, loss = (np.take_along_axis(total, place, axis=1) for total in (mass, lost))
-        parts.append(operating_points.ratio(loss, accepted))
+        parts.append(weighted.ratio(loss, accepted))
     found = np.concatenate(parts)
     return found[0] if weights is None else found
 
@@ -96,7 +97,7 @@ def area(losses: np.ndarray, certainty: np.ndarray, weights: np.ndarray | None =
     parts = []
     for counted in _in_order(order, weights):
         mass, lost = np.cumsum(counted, axis=1), np.cumsum(counted * losses[order], axis=1)
-        at_image = operating_points.ratio(np.take(lost, last, axis=1), np.take(mass, last, axis=1))
+        at_image = weighted.ratio(np.take(lost, last, axis=1), np.take(mass, last, axis=1))
         parts.append(np.einsum("rn,rn->r", counted, np.nan_to_num(at_image)) / mass[:, -1])
     found = np.concatenate(parts)
     return found[0] if weights is None else found
@@ -127,8 +128,8 @@ def answered(
         place = _places(np.cumsum(counted, axis=1), last, coverages)
         accepted = [(counted * (np.arange(len(order)) <= end[:, None])) @ both for end in place.T]
         images, right = np.split(np.stack(accepted, axis=1), 2, axis=2)
-        shares.append(operating_points.ratio(images, (counted @ truth)[:, None]))
-        recalls.append(operating_points.ratio(right, images))
+        shares.append(weighted.ratio(images, (counted @ truth)[:, None]))
+        recalls.append(weighted.ratio(right, images))
     return np.concatenate(shares), np.concatenate(recalls)
 
 
@@ -146,10 +147,32 @@ def least_area(risk: np.ndarray) -> np.ndarray:
     return risk + right * np.log(np.where(right > 0, right, 1))
 
 
+@dataclass(frozen=True)
+class Selection:
+    """A classifier that may decline to answer.
+
+    Attributes:
+        labels: int [N], positions in CLASSES.
+        groups: the lesion of every image, [N].
+        losses: 1 for a wrong answer and 0 for a right one, float64 [N].
+        certainties: by name, float64 [N] each, the greater the surer; REFERENCE among them.
+        weights: as bootstrap.with_sample returns them, [R + 1, N].
+        confidence: of the intervals, percentile ones.
+    """
+
+    labels: np.ndarray
+    groups: np.ndarray
+    losses: np.ndarray
+    certainties: dict[str, np.ndarray]
+    weights: np.ndarray
+    confidence: float
+
+
 def tables(
     labels: np.ndarray,
     probabilities: np.ndarray,
     scores: dict[str, np.ndarray],
+    groups: np.ndarray,
     weights: np.ndarray,
     confidence: float,
     coverages: Sequence[float] = COVERAGES,
@@ -157,72 +180,81 @@ def tables(
 ) -> dict[str, pd.DataFrame]:
     """Everything that is tabulated of a selective classifier.
 
-    - coverage_curves: by score and coverage, the risk (the rate of error) and the balanced risk (the same if all
-      classes were equally common, which changes what is accepted as well as what is wrong), and the gain of both,
-      which is how far they lie below those at full coverage; with intervals, which are of paired differences for
-      the gains.
-    - coverage_areas: by score, the area under the curve of the risk, its excess over the least one, and its
-      difference from that of REFERENCE, with intervals.
-    - coverage_classes: by score, coverage and class: how many images are answered for, which share of the class
-      they are, and its recall there, with intervals. Certainty is not evenly spread: common classes are answered
-      for first.
-
     Args:
         labels: int [N], positions in CLASSES.
         probabilities: what is predicted from, float [N, 7].
         scores: certainties by name, float [N] each, REFERENCE among them.
+        groups: the lesion of every image, [N].
         weights: how often each image counts in each resample of the lesions, whole numbers [R, N].
         confidence: of the intervals, percentile ones.
         coverages: of the curves.
         class_coverages: of the classes.
     """
     losses = (probabilities.argmax(axis=1) != labels).astype(np.float64)
-    weights = operating_points.with_sample(weights)
-    areas = {name: area(losses, certainty, weights) for name, certainty in scores.items()}
-    least = least_area(weights @ losses / weights.sum(axis=1))
-    rows: dict[str, list] = {"coverage_curves": [], "coverage_areas": [], "coverage_classes": []}
-    for name, certainty in scores.items():
-        rows["coverage_curves"] += [
-            {"score": name} | row for row in _curve(labels, losses, certainty, coverages, weights, confidence)
-        ]
-        compared = {"area": areas[name], "excess": areas[name] - least, "difference": areas[name] - areas[REFERENCE]}
-        rows["coverage_areas"].append({"score": name} | _estimates(compared, confidence))
-        shares, recalls = answered(labels, losses, certainty, class_coverages, weights)
-        for place, coverage in enumerate(class_coverages):
+    selection = Selection(labels, groups, losses, scores, bootstrap.with_sample(weights), confidence)
+    return {
+        "coverage_curves": coverage_curves(selection, coverages),
+        "coverage_areas": coverage_areas(selection),
+        "coverage_classes": coverage_classes(selection, class_coverages),
+    }
+
+
+def coverage_curves(selection: Selection, coverages: Sequence[float] = COVERAGES) -> pd.DataFrame:
+    """How often the answers are wrong at each of `coverages`.
+
+    Returns:
+        score, coverage; the risk (the rate of error), the balanced risk (the same if all classes were equally common,
+        which changes what is accepted as well as what is wrong), and the gain of both, which is how far they lie below
+        those at full coverage; with intervals, which are of paired differences for the gains.
+    """
+    rows = []
+    for name, certainty in selection.certainties.items():
+        draws = {
+            metric: risks(selection.losses, certainty, (*coverages, 1.0), selection.weights, labels)
+            for metric, labels in (("risk", None), ("balanced_risk", selection.labels))
+        }
+        draws |= {metric.replace("risk", "gain"): values[:, -1:] - values for metric, values in draws.items()}
+        for place, coverage in enumerate(coverages):
+            own = {metric: values[:, place] for metric, values in draws.items()}
+            rows.append({"score": name, "coverage": coverage} | bootstrap.estimates(own, selection.confidence))
+    return pd.DataFrame(rows)
+
+
+def coverage_areas(selection: Selection) -> pd.DataFrame:
+    """The area under the curve of risk over coverage.
+
+    Returns:
+        score; the area, its excess over the least one, and its difference from that of REFERENCE, with intervals.
+    """
+    areas = {name: area(selection.losses, own, selection.weights) for name, own in selection.certainties.items()}
+    least = least_area(selection.weights @ selection.losses / selection.weights.sum(axis=1))
+    rows = []
+    for name, own in areas.items():
+        compared = {"area": own, "excess": own - least, "difference": own - areas[REFERENCE]}
+        rows.append({"score": name} | bootstrap.estimates(compared, selection.confidence))
+    return pd.DataFrame(rows)
+
+
+def coverage_classes(selection: Selection, coverages: Sequence[float] = CLASS_COVERAGES) -> pd.DataFrame:
+    """What becomes of each class. Certainty is not evenly spread: common classes are answered for first.
+
+    Returns:
+        score, coverage, dx, images (answered for), answered (their share of the class) and recall (of those), with
+        intervals.
+    """
+    rows = []
+    alone = bootstrap.one_lesion_classes(selection.labels, selection.groups)
+    for name, certainty in selection.certainties.items():
+        shares, recalls = answered(selection.labels, selection.losses, certainty, coverages, selection.weights)
+        for place, coverage in enumerate(coverages):
             images = _accepted(certainty, coverage)
             for k, dx in enumerate(CLASSES):
                 own = {"answered": shares[:, place, k], "recall": recalls[:, place, k]}
-                head = {"score": name, "coverage": coverage, "dx": dx, "images": int((images & (labels == k)).sum())}
-                rows["coverage_classes"].append(head | _estimates(own, confidence))
-    return {name: pd.DataFrame(own) for name, own in rows.items()}
-
-
-def _curve(
-    labels: np.ndarray,
-    losses: np.ndarray,
-    certainty: np.ndarray,
-    coverages: Sequence[float],
-    weights: np.ndarray,
-    confidence: float,
-) -> list[dict[str, float]]:
-    """The rows of `tables()["coverage_curves"]` for one score; `weights` [R + 1, N], the first row the sample's."""
-    draws = {
-        metric: risks(losses, certainty, (*coverages, 1.0), weights, own)
-        for metric, own in (("risk", None), ("balanced_risk", labels))
-    }
-    draws |= {metric.replace("risk", "gain"): values[:, -1:] - values for metric, values in draws.items()}
-    return [
-        {"coverage": coverage} | _estimates({metric: values[:, place] for metric, values in draws.items()}, confidence)
-        for place, coverage in enumerate(coverages)
-    ]
-
-
-def _estimates(values: dict[str, np.ndarray], confidence: float) -> dict[str, float]:
-    """The estimate, first of [R + 1], and the interval of every metric of `values`."""
-    row: dict[str, float] = {}
-    for metric, own in values.items():
-        row |= operating_points.estimated(metric, own, confidence)
-    return row
+                count = int((images & (selection.labels == k)).sum())
+                head = {"score": name, "coverage": coverage, "dx": dx, "images": count}
+                one_lesion = tuple(own) if dx in alone else ()
+                rows.append(head | bootstrap.estimates(own, selection.confidence, one_lesion=one_lesion))
+    return pd.DataFrame(rows)
 
 
 def _entropy(probabilities: np.ndarray) -> np.ndarray:
@@ -260,10 +292,8 @@ def _order(losses: np.ndarray, certainty: np.ndarray, weights: np.ndarray | None
 
 def _in_order(order: np.ndarray, weights: np.ndarray | None, labels: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """The weights in that order, float64 [r, N], some resamples at a time; as shares of their class if `labels`."""
-    weights = np.ones((1, len(order))) if weights is None else weights
-    rows = max(1, bootstrap.CHUNK_NUMBERS // len(order))
-    for start in range(0, len(weights), rows):
-        counted = np.take(weights[start : start + rows], order, axis=1).astype(np.float64)
+    for part in weighted.chunks(np.ones((1, len(order))) if weights is None else weights):
+        counted = np.take(part, order, axis=1).astype(np.float64)
         if labels is not None:
             totals = counted @ np.eye(len(CLASSES))[labels[order]]
             counted /= np.where(totals > 0, totals, 1)[:, labels[order]]

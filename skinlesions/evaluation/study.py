@@ -4,7 +4,7 @@ The notebook reads them from data/, `make verify` from reports/; both call `tabl
 can be checked without images, weights or a GPU.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +12,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinlesions.core import files, paths
+from skinlesions.core import config, files, paths
 from skinlesions.core.errors import UserError
 from skinlesions.core.names import ALWAYS_NV, ENSEMBLE, STACKED, leading
 from skinlesions.data import balancing, predictions
 from skinlesions.evaluation import (
     ablations,
+    attributes,
     bootstrap,
     calibration,
     comparison,
     ensembles,
     operating_points,
     pairwise,
+    reliability,
     selective,
     subgroups,
+    thresholds,
 )
 from skinlesions.evaluation.metrics import softmax
 
@@ -45,7 +48,7 @@ class Study:
         models: the predictions of every model by its name, as skinlesions.data.predictions.read returns them.
         descriptions: by model, the keys of skinlesions.models.networks.Description.
         plan: what was done against the imbalance when they were trained.
-        metadata: of the images, as skinlesions.evaluation.subgroups.read_metadata returns it.
+        metadata: of the images, as skinlesions.evaluation.attributes.read_metadata returns it.
     """
 
     models: dict[str, pd.DataFrame]
@@ -65,7 +68,7 @@ def of_run(data: Path, models: Iterable[str]) -> Study:
         models={name: predictions.read(data / "train" / name / "predictions.csv") for name in names},
         descriptions={name: _readable(data / "train" / name / "model.json", files.read_json, MAKE) for name in names},
         plan=_readable(data / "balance" / "plan.json", balancing.read, MAKE),
-        metadata=subgroups.metadata_table(_readable(data / "prepared" / "index.csv", _read_index, MAKE)),
+        metadata=attributes.metadata_table(_readable(data / "prepared" / "index.csv", _read_index, MAKE)),
     )
 
 
@@ -73,7 +76,8 @@ def of_report(reports: Path) -> Study:
     """What a published report has.
 
     Raises:
-        UserError: there are no predictions, or a file beside them is absent or breaks the format.
+        UserError: there are no predictions, a file beside them is absent or breaks the format, or the models that are
+            described and those that are predicted are not the same.
     """
     folder = reports / "predictions"
     found = {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
@@ -81,47 +85,32 @@ def of_report(reports: Path) -> Study:
         raise UserError(
             f"{paths.relative(folder)} has no MODEL.csv.gz. Run `make report`, or restore reports/ from Git."
         )
+    descriptions = _readable(folder / DESCRIPTIONS, files.read_json, RESTORE)
+    if missing := sorted(set(descriptions) - set(found)):
+        raise UserError(
+            f"{paths.relative(folder / f'{missing[0]}.csv.gz')} does not exist, though {DESCRIPTIONS} beside it has "
+            f"the model ({len(missing)} of {len(descriptions)} models are without predictions). {RESTORE}"
+        )
+    if foreign := sorted(set(found) - set(descriptions)):
+        raise UserError(
+            f"{paths.relative(found[foreign[0]])} is of a model that {DESCRIPTIONS} beside it does not have. {RESTORE}"
+        )
     return Study(
         models={name: predictions.read(path) for name, path in found.items()},
-        descriptions=_readable(folder / DESCRIPTIONS, files.read_json, RESTORE),
+        descriptions=descriptions,
         plan=_readable(folder / PLAN, balancing.read, RESTORE),
-        metadata=subgroups.read_metadata(folder / METADATA),
+        metadata=attributes.read_metadata(folder / METADATA),
     )
 
 
-def tables(
-    study: Study,
-    *,
-    confidence: float,
-    interval_method: str,
-    resamples: int,
-    test_resamples: int,
-    seed: int,
-    ensemble: Sequence[str] | str,
-    calibrated_by: str,
-) -> dict[str, pd.DataFrame]:
-    """Every table by its name; what each holds is said where it is made.
-
-    - comparison, differences, classes, confusion, folds, claims: comparison.tables, with a row for the
-      mean of the ensemble's temperature-scaled members, and one for their stacking.
-    - transfer: evaluation.ablations.table. ensembles, ensemble_weights, ensemble_spreads: evaluation.ensembles.
-    - calibration, class_calibration, reliability: evaluation.calibration.tables. temperatures: per model and
-      fold.
-    - discrimination, operating_points, curves: skinlesions.evaluation.operating_points.tables.
-    - groups, group_scores, group_differences, nevi: skinlesions.evaluation.subgroups.tables, of `leading`'s last.
-    - coverage_curves, coverage_areas, coverage_classes: skinlesions.evaluation.selective.tables, of the same, scaled by
-      temperature.
+def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
+    """Every table of notebook 04 by its name; core/tables.yaml says of each what it shows and which function makes it.
 
     Args:
         study: what was predicted.
-        confidence: of every interval, such as 0.95.
-        interval_method: of the scores and their differences, one of bootstrap.METHODS; bands of curves, groups and
-            calibration errors are percentile ones.
-        resamples: how many bootstrap resamples of the lesions, the same for every model and statistic.
-        test_resamples: how many for the differences, whose p-values, times the number of pairs, need more.
-        seed: of the resampling.
-        ensemble: the names of its members, or ensembles.ALL.
-        calibrated_by: which of calibration.WAYS makes the probabilities of the decisions.
+        settings: of the comparison. `interval_method` is that of the scores and their differences; bands of curves,
+            groups and calibration errors have percentile intervals. The resamples of the lesions are the same for every
+            model and statistic; p-values, which are multiplied by the number of pairs, have `test_resamples`.
 
     Raises:
         UserError: there is no model, one has a reserved name, the ensemble has a member that is not a model, or the
@@ -130,10 +119,11 @@ def tables(
     _check(study.models)
     # In one order, so that the tables do not depend on how the models were given.
     models = dict(sorted(study.models.items()))
-    members = ensembles.members(ensemble, models)
+    members = ensembles.members(settings.ensemble, models)
     truth = ensembles.shared_rows(models, "test")
     labels, groups = predictions.labels(truth), truth["group"].to_numpy()
-    weights = bootstrap.lesion_resamples(groups, labels, resamples, seed)
+    weights = bootstrap.lesion_resamples(groups, labels, settings.resamples, settings.seed)
+    confidence, method = settings.confidence, settings.interval_method
 
     answering = {name: softmax(predictions.logits(predictions.select(table, "test"))) for name, table in models.items()}
     scaled = {
@@ -145,45 +135,57 @@ def tables(
     if len(members) > 1:
         built = ensembles.build({name: models[name] for name in members}, study.plan)
         scaled[ENSEMBLE] = {way: np.mean([scaled[name][way] for name in members], axis=0) for way in calibration.WAYS}
-        answering |= {ENSEMBLE: scaled[ENSEMBLE]["temperature"]}
-        answering |= {STACKED: built.probabilities["stacked_rebalanced"]}
+        answering |= {ENSEMBLE: scaled[ENSEMBLE]["temperature"], STACKED: built.probabilities["stacked_rebalanced"]}
         descriptions[ENSEMBLE] = {"training": f"mean of {len(members)} models"}
         descriptions[STACKED] = {"training": f"stacked on {len(members)} models"}
-        together["ensembles"] = ensembles.compare(built, weights, confidence=confidence, method=interval_method)
-        together |= {"ensemble_weights": built.weights, "ensemble_spreads": built.spreads}
+        together = ensembles.tables(built, weights, confidence, method)
 
     answers = {name: own.argmax(axis=1) for name, own in answering.items()}
-    tested = bootstrap.lesion_resamples(groups, labels, test_resamples, seed)
-    scores = pairwise.compare(labels, answers, groups, tested, confidence, interval_method)
+    tested = bootstrap.lesion_resamples(groups, labels, settings.test_resamples, settings.seed)
+    paired = pairwise.compare(labels, answers, groups, tested, confidence, method)
     del tested
-    compared = comparison.tables(truth, answering, weights, scores, descriptions)
-    shown = leading(compared["comparison"]["model"].tolist())
+    scores = comparison.score(truth, answering, weights, confidence, method)
+    compared = comparison.tables(scores, paired, descriptions)
+    shown = leading(scores.ranked)
 
-    parts = {
-        name: (
-            operating_points.part(table, "test", scaled[name][calibrated_by]),
-            operating_points.part(table, "val", calibration.probabilities(table, "val", calibrated_by, study.plan)),
-        )
-        for name, table in models.items()
-    }
-    if len(members) > 1:
-        parts[ENSEMBLE] = tuple(
-            replace(own[0], probabilities=np.mean([part.probabilities for part in own], axis=0))
-            for own in zip(*(parts[name] for name in members), strict=True)
-        )
+    decided = _decided(models, scaled, members, settings.calibrated_by, study.plan)
     last = shown[-1]
     # Groups and selection are about the answers of the comparison; scaling by class would give others.
-    by_group = subgroups.scored(*parts[last], truth["image_id"], study.metadata, predicted=answers[last])
+    by_group = subgroups.scored(*decided[last], truth["image_id"], study.metadata, predicted=answers[last])
     voices = np.stack([scaled[name]["temperature"] for name in (members if last == ENSEMBLE else [last])])
     return (
         compared
         | together
-        | {"transfer": ablations.table(study.descriptions, scores), "temperatures": _temperatures(models)}
-        | calibration.tables(labels, scaled, weights, confidence, shown)
-        | operating_points.tables(parts, weights, confidence, shown)
+        | {"transfer": ablations.table(study.descriptions, paired), "temperatures": calibration.temperatures(models)}
+        | reliability.tables(labels, scaled, weights, confidence, shown)
+        | operating_points.tables(decided, weights, confidence, shown)
         | subgroups.tables(by_group, weights, confidence)
-        | selective.tables(labels, voices.mean(axis=0), selective.certainties(voices), weights, confidence)
+        | selective.tables(labels, voices.mean(axis=0), selective.certainties(voices), groups, weights, confidence)
     )
+
+
+def _decided(
+    models: dict[str, pd.DataFrame],
+    scaled: dict[str, dict[str, np.ndarray]],
+    members: list[str],
+    way: str,
+    plan: balancing.Plan,
+) -> operating_points.Parts:
+    """The test and validation images of every model, and of the mean of the members, as the decisions take them."""
+    parts = {
+        name: (
+            thresholds.part(table, "test", scaled[name][way]),
+            thresholds.part(table, "val", calibration.probabilities(table, "val", way, plan)),
+        )
+        for name, table in models.items()
+    }
+    if len(members) > 1:
+        test, val = (
+            replace(own[0], probabilities=np.mean([part.probabilities for part in own], axis=0))
+            for own in zip(*(parts[name] for name in members), strict=True)
+        )
+        parts[ENSEMBLE] = test, val
+    return parts
 
 
 def _check(models: dict[str, pd.DataFrame]) -> None:
@@ -193,16 +195,6 @@ def _check(models: dict[str, pd.DataFrame]) -> None:
     for name in (ENSEMBLE, STACKED, ALWAYS_NV):
         if name in models:
             raise UserError(f"a model cannot be called {name!r}: the comparison adds a row of that name")
-
-
-def _temperatures(models: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """The temperature of every fold's network."""
-    rows = [
-        (name, fold, value)
-        for name in sorted(models)
-        for fold, value in sorted(calibration.fold_temperatures(models[name]).items())
-    ]
-    return pd.DataFrame(rows, columns=["model", "fold", "temperature"])
 
 
 def _read_index(path: Path) -> pd.DataFrame:

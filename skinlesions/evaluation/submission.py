@@ -1,24 +1,29 @@
-"""`python -m evaluation.submission PREDICTIONS GROUND_TRUTH`: the scores of predictions on images with known diagnoses.
+"""The scores of predictions on images with known diagnoses: what `skinlesions evaluate` prints.
 
 Both files are CSV as skinlesions.data.isic_csv describes it. The scores and their intervals are those of the report, so
 that a method from anywhere can be set beside its models. Needs neither images nor weights, a GPU or Keras.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skinlesions.core import files, paths
+from skinlesions.core import paths
 from skinlesions.core.classes import CLASSES
-from skinlesions.core.errors import run_main
 from skinlesions.core.names import CLASS_METRIC_NAMES, METRIC_NAMES
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import influence
-from skinlesions.evaluation.bootstrap import METHODS, bootstrap, interval, lesion_resamples
-from skinlesions.evaluation.metrics import OVERALL_METRICS, summary
+from skinlesions.evaluation.bootstrap import (
+    bootstrap,
+    has_one_lesion,
+    if_any,
+    interval,
+    lesion_resamples,
+    one_lesion_classes,
+)
+from skinlesions.evaluation.metrics import OF_THE_CLASS, OVERALL_METRICS, summary
 
 # Where the command line says nothing else.
 CONFIDENCE = 0.95
@@ -61,7 +66,7 @@ def score(
 
     Returns:
         metric, class ("" if it is over all classes), estimate, low, high; in the order of SCORES. The interval is NaN
-        where no resample has a value.
+        where no resample has a value, or where it would have no width because the score rests on one lesion.
 
     Raises:
         ValueError: `method` is unknown.
@@ -71,11 +76,14 @@ def score(
     draws = bootstrap(labels, probabilities, weights, by_class=True)
     jackknife = influence.jackknife(labels, probabilities, groups) if method == "bca" else {}
     occurring = {"", *(CLASSES[k] for k in np.unique(labels))}
-    rows = [
-        (metric, dx, estimates[name], *interval(draws[name], estimates[name], jackknife.get(name), confidence, method))
-        for metric, dx in SCORES
-        if dx in occurring and not np.isnan(estimates[name := _name(metric, dx)])
-    ]
+    alone = one_lesion_classes(labels, groups)
+    rows = []
+    for metric, dx in SCORES:
+        value = estimates[name := _name(metric, dx)]
+        if dx in occurring and not np.isnan(value):
+            ends = interval(draws[name], value, jackknife.get(name), confidence, method)
+            one_lesion = has_one_lesion(groups) or (dx in alone and metric in OF_THE_CLASS)
+            rows.append((metric, dx, value, *if_any(ends, one_lesion)))
     return pd.DataFrame(rows, columns=["metric", "class", "estimate", "low", "high"])
 
 
@@ -158,41 +166,3 @@ def _left_out(scores: pd.DataFrame, about: dict[str, Any]) -> list[str]:
 def _name(metric: str, dx: str) -> str:
     """A score as skinlesions.evaluation.metrics calls it."""
     return f"{metric}_{dx}" if dx else metric
-
-
-def main() -> None:
-    """Command line: print the scores, and write them if asked."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("predictions", type=Path, help="a submission: image,MEL,NV,BCC,AKIEC,BKL,DF,VASC")
-    parser.add_argument(
-        "ground_truth",
-        type=Path,
-        help="the same with one 1 in a row, if known with a last column lesion_id; or image_id,lesion_id,dx",
-    )
-    parser.add_argument("--out", type=Path, help="write the scores to this JSON file, too")
-    parser.add_argument("--resamples", type=int, default=RESAMPLES, help="bootstrap resamples (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the resamples (default: %(default)s)")
-    parser.add_argument("--confidence", type=float, default=CONFIDENCE, help="of the intervals (default: %(default)s)")
-    parser.add_argument("--method", choices=METHODS, default=METHOD, help="of the intervals (default: %(default)s)")
-    arguments = parser.parse_args()
-    if arguments.resamples < 10:
-        parser.error("--resamples must be 10 or more")
-    if arguments.seed < 0:
-        parser.error("--seed must be 0 or more")
-    if not 0 < arguments.confidence < 1:
-        parser.error("--confidence must be between 0 and 1, such as 0.95")
-    scores, about = report(
-        arguments.predictions,
-        arguments.ground_truth,
-        confidence=arguments.confidence,
-        resamples=arguments.resamples,
-        seed=arguments.seed,
-        method=arguments.method,
-    )
-    if arguments.out is not None:
-        files.write_json(arguments.out, as_json(scores, about))
-    print(as_text(scores, about))
-
-
-if __name__ == "__main__":
-    run_main(main)

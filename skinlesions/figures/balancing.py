@@ -7,7 +7,7 @@ import seaborn
 from matplotlib.figure import Figure
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
+from skinlesions.figures.style import ACCENT, CELLS, CLASS_COLORS, CONTRAST, GRID_COLOR, MUTED
 
 
 def folds(counts: pd.DataFrame) -> Figure:
@@ -41,7 +41,7 @@ def strategies(table: pd.DataFrame, chosen: str) -> Figure:
     )
     recalls = 100 * table[[f"recall_{name}" for name in CLASSES]].to_numpy()
     seaborn.heatmap(
-        recalls, ax=right, vmin=0, vmax=100, cmap="cividis", annot=True, fmt=".0f", cbar=False, xticklabels=CLASSES
+        recalls, ax=right, vmin=0, vmax=100, cmap=CELLS, annot=True, fmt=".0f", cbar=False, xticklabels=CLASSES
     )
     right.set_xlabel("recall on the test folds, %")
     right.tick_params(length=0)
@@ -49,12 +49,12 @@ def strategies(table: pd.DataFrame, chosen: str) -> Figure:
     reach = np.stack([score - table["low"], table["high"] - score]).clip(0)
     left.errorbar(score, positions, xerr=reach, fmt="o", color=ACCENT, capsize=3, label="test folds, with interval")
     validated = table["validation_balanced_accuracy"]
-    left.scatter(validated, positions + 0.22, marker="D", s=22, color=CONTRAST, label="validation folds (decide)")
+    left.scatter(validated, positions + 0.22, marker="D", s=22, color=CONTRAST, label="validation folds")
     left.set_xlabel("balanced accuracy")
     left.set_yticks(positions, table["strategy"].str.replace("_", " "))
     for label, strategy in zip(left.get_yticklabels(), table["strategy"], strict=True):
         label.set_fontweight("bold" if strategy == chosen else "normal")
-    left.grid(axis="x", color="#E5E5E5")
+    left.grid(axis="x", color=GRID_COLOR)
     left.set_axisbelow(True)
     figure.legend(loc="outside lower left", ncols=2)
     return figure

@@ -11,18 +11,17 @@ from matplotlib.lines import Line2D
 
 from skinlesions.core.names import CALIBRATION_NAMES as WAY_NAMES
 from skinlesions.evaluation.calibration import CHANCES, PREDICTED, SCORE_NAMES
-from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
+from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED, OTHER_COLORS
 
-GRID_COLOR = "#E6E6E6"
 COLUMNS = 4
 
 # Told apart by shape, and the way as trained by being hollow, as well as by colour.
 STYLES = {
     "as_trained": {"color": CONTRAST, "marker": "o", "mfc": "white", "ls": "--"},
-    "temperature": {"color": "#CC79A7", "marker": "D", "ls": ":"},
+    "temperature": {"color": OTHER_COLORS[2], "marker": "D", "ls": ":"},
     "vector": {"color": ACCENT, "marker": "s", "ls": "-"},
-    "prior_corrected": {"color": "#009E73", "marker": "^", "ls": "-."},
-    "prior_corrected_temperature": {"color": "#E69F00", "marker": "v", "ls": (0, (5, 1, 1, 1, 1, 1))},
+    "prior_corrected": {"color": OTHER_COLORS[3], "marker": "^", "ls": "-."},
+    "prior_corrected_temperature": {"color": OTHER_COLORS[4], "marker": "v", "ls": (0, (5, 1, 1, 1, 1, 1))},
 }
 TICKS = (0, 0.01, 0.1, 0.25, 0.5, 1)
 

@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from skinlesions.core.classes import CLASSES
+from skinlesions.figures.style import CELLS, ink
 
 PANELS_PER_ROW = 3
 
@@ -24,10 +25,10 @@ def confusion_matrices(confusion: pd.DataFrame) -> Figure:
     for axes, model in zip(grid.flat, models, strict=False):
         own = confusion[confusion["model"] == model]
         percent = 100 * own["share"].to_numpy().reshape(len(CLASSES), len(CLASSES))
-        image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+        image = axes.imshow(percent, cmap=CELLS, vmin=0, vmax=100)
         for (i, j), value in np.ndenumerate(percent):
             if value >= 0.5:
-                color = "white" if value > 55 else "black"
+                color = ink(CELLS(value / 100))
                 axes.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=8, color=color)
         axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
         axes.set_yticks(range(len(CLASSES)), CLASSES, fontsize=8)

@@ -14,14 +14,14 @@ from skinlesions.core.classes import CLASSES
 from skinlesions.core.names import ALWAYS_NV, METRIC_NAMES, display_name
 from skinlesions.core.names import ENSEMBLE_NAMES as WAY_NAMES
 from skinlesions.evaluation.ensembles import REFERENCE
-from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
+from skinlesions.figures.style import ACCENT, CELLS, CLASS_COLORS, CONTRAST, GRID_COLOR, LIGHT, MUTED, ink
 
 # How models.networks calls a model without a backbone, for which there are no weights to be had; not imported: figures
 # need no Keras.
 FROM_SCRATCH = "from scratch"
 
 # Dark, middle and light: the bars are told apart in greyscale too.
-BAR_COLORS = {"balanced_accuracy": ACCENT, "accuracy": MUTED, "weighted_f1": "#D0D0D0"}
+BAR_COLORS = {"balanced_accuracy": ACCENT, "accuracy": MUTED, "weighted_f1": LIGHT}
 WHISKER = "#333333"
 
 
@@ -59,7 +59,7 @@ def scores(comparison: pd.DataFrame, confidence: float) -> Figure:
     axes.set_ylim(0, 1)
     axes.set_ylabel(f"score, with {100 * confidence:g} % interval")
     axes.set_axisbelow(True)
-    axes.grid(axis="y", color="#E6E6E6")
+    axes.grid(axis="y", color=GRID_COLOR)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return figure
 
@@ -128,11 +128,11 @@ def differences(differences: pd.DataFrame, alpha: float) -> Figure:
             f"{points[i, j]:.1f}",
             ha="center",
             va="center",
-            color="white" if points[i, j] > 0.55 * largest else "black",
+            color=ink(CELLS(points[i, j] / largest)),
             fontweight="bold" if significant else "normal",
             fontstyle="normal" if significant else "italic",
         )
-    axes.imshow(points, cmap="Blues", vmin=0, vmax=largest, aspect="auto")
+    axes.imshow(points, cmap=CELLS, vmin=0, vmax=largest, aspect="auto")
     axes.set_xticks(
         range(size), [display_name(name) for name in order[1:]], rotation=30, ha="right", rotation_mode="anchor"
     )
@@ -160,7 +160,7 @@ def recalls(classes: pd.DataFrame) -> Figure:
         axes.set_xlim(-0.04, 1.04)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
         axes.set_axisbelow(True)
-        axes.grid(color="#E6E6E6")
+        axes.grid(color=GRID_COLOR)
         axes.tick_params(axis="y", length=0)
     panels[0, 0].set_yticks(positions, [display_name(name) for name in models])
     panels[0, 0].set_ylim(positions[-1] - 0.6, 0.6)
@@ -203,7 +203,7 @@ def transfer(table: pd.DataFrame) -> Figure:
         return figure
     figure, axes = plt.subplots(figsize=(8.5, 1.3 + 0.75 * len(table)))
     positions = -np.arange(len(table), dtype=float)
-    axes.hlines(positions, table["other_score"], table["score"], color="#D0D0D0", lw=4)
+    axes.hlines(positions, table["other_score"], table["score"], color=LIGHT, lw=4)
     for score, prefix, marker, color in (("other_score", "other", "s", CONTRAST), ("score", "score", "o", ACCENT)):
         reach = np.stack([table[score] - table[f"{prefix}_low"], table[f"{prefix}_high"] - table[score]]).clip(0)
         axes.errorbar(table[score], positions, xerr=reach, fmt=marker, color=color, ms=7, lw=2)
@@ -215,7 +215,7 @@ def transfer(table: pd.DataFrame) -> Figure:
     axes.set_ylim(positions[-1] - 0.6, 0.6)
     axes.set_xlim(0, 1)
     axes.set_axisbelow(True)
-    axes.grid(axis="x", color="#E6E6E6")
+    axes.grid(axis="x", color=GRID_COLOR)
     axes.set_xlabel("balanced accuracy")
     legend = [
         Line2D([], [], color=CONTRAST, marker="s", ms=7, lw=2, label="with what it replaces"),
@@ -233,7 +233,7 @@ def claims(claims: pd.DataFrame) -> Figure:
     """
     figure, axes = plt.subplots(figsize=(8.5, 1.6 + 0.5 * len(claims)))
     positions = -np.arange(len(claims), dtype=float)
-    axes.hlines(positions, claims["original_balanced_accuracy"], claims["claimed_accuracy"], color="#D0D0D0", lw=4)
+    axes.hlines(positions, claims["original_balanced_accuracy"], claims["claimed_accuracy"], color=LIGHT, lw=4)
     axes.plot(claims["claimed_accuracy"], positions, "D", color=MUTED, ms=7, label="original: accuracy claimed")
     axes.plot(
         claims["original_balanced_accuracy"],
@@ -258,7 +258,7 @@ def claims(claims: pd.DataFrame) -> Figure:
     axes.set_xlim(0, 1)
     axes.set_xlabel("score")
     axes.set_axisbelow(True)
-    axes.grid(axis="x", color="#E6E6E6")
+    axes.grid(axis="x", color=GRID_COLOR)
     axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2, fontsize=9)
     return figure
 

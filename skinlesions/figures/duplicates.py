@@ -4,16 +4,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
 from skinlesions.data import duplicates
+from skinlesions.figures.pictures import thumbnail
 
 # Pairs to a row of the figure, and the side of a picture in pixels.
 COLUMNS = 4
 THUMBNAIL = 96
-
-# As in the mosaic of notebook 01: structures stay visible, and the file is small.
-LEVEL_STEP = 8
 
 
 def pairs(table: pd.DataFrame, images: np.ndarray, index: pd.DataFrame, most: int = 12) -> Figure:
@@ -45,14 +42,9 @@ def pairs(table: pd.DataFrame, images: np.ndarray, index: pd.DataFrame, most: in
 
 def _side_by_side(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """`first`, and `second` laid on it as far as they can be registered, as one small picture, uint8 [H, W, 3]."""
-    alignment = duplicates.register(duplicates.keypoints(first), duplicates.keypoints(second))
-    if alignment:
-        moved, inside = duplicates.laid_on(first, second, alignment)
+    registration = duplicates.register(duplicates.keypoints(first), duplicates.keypoints(second))
+    if registration:
+        moved, inside = duplicates.laid_on(second, registration.transform)
         second = np.where(inside[..., None], np.clip(np.round(moved), 0, 255), 255).astype("uint8")
-    pictures = [
-        np.asarray(Image.fromarray(image).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
-        for image in (first, second)
-    ]
     gap = np.full((THUMBNAIL, 4, 3), 255, "uint8")
-    coarse = [np.minimum(picture // LEVEL_STEP * LEVEL_STEP + LEVEL_STEP // 2, 255) for picture in pictures]
-    return np.concatenate([coarse[0], gap, coarse[1]], axis=1).astype("uint8")
+    return np.concatenate([thumbnail(first, THUMBNAIL), gap, thumbnail(second, THUMBNAIL)], axis=1)

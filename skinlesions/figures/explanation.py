@@ -11,15 +11,15 @@ from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 
-from skinlesions.explain.explanation import MEASURES, Sanity
+from skinlesions.explain.sanity_check import Sanity
+from skinlesions.explain.similarity import MEASURES
+from skinlesions.figures.pictures import coarse, thumbnail
 from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
 
-# The side of a picture in pixels, the gaps around it, and the step between its levels: structures stay visible, and
-# the files have a few hundred kilobytes, since the report is in Git.
+# The side of a picture in pixels, and the gaps around it.
 THUMBNAIL = 108
 GAP = 6
 CAPTION = 18
-LEVEL_STEP = 8
 PIXELS_PER_INCH = 82
 
 # The upper part of a sequential map whose order survives every colour-vision deficiency and greyscale: its dark end
@@ -29,17 +29,6 @@ OPACITY = 0.75
 GRID = 12  # small pictures per row in the figures of filters and feature maps
 
 MEASURE_NAMES = {"spearman": "Spearman's rank correlation", "ssim": "structural similarity (SSIM)"}
-
-
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """`image`, uint8 [P, P, 3], at THUMBNAIL pixels a side and with 256 / LEVEL_STEP levels per colour."""
-    small = Image.fromarray(np.asarray(image)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return _levels(np.asarray(small))
-
-
-def _levels(image: np.ndarray) -> np.ndarray:
-    """`image` (0–255) with fewer levels, as uint8: its file is smaller, its look the same."""
-    return (np.asarray(image).astype("uint8") // LEVEL_STEP * LEVEL_STEP + LEVEL_STEP // 2).astype("uint8")
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -59,7 +48,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     warm = Image.fromarray(np.nan_to_num(heat).astype("float32")).resize(size, Image.Resampling.BILINEAR)
     mixed = _mixed(grey, np.clip(np.asarray(warm, "float64"), 0, 1))
     mixed[unseen] = 0.35 * grey[unseen] + 0.65 * 255
-    return _levels(mixed)
+    return coarse(mixed)
 
 
 def _mixed(grey: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -143,13 +132,13 @@ def cases(
     """One row per class: the picture, the heat of each model's own answer, and that of the reference's other class.
 
     Args:
-        shown: the rows of explanation.choose_cases of one case; their index says where they are in the arrays.
-        answered: explanation.answers_to_cases.
+        shown: the rows of cases.choose_cases of one case; their index says where they are in the arrays.
+        answered: cases.answers_to_cases.
         pictures: uint8 [n, P, P, 3], of all cases.
-        frames: by model, explanation.in_frame of all cases, for the class that the model answers.
+        frames: by model, gradcam.in_frame of all cases, for the class that the model answers.
         other_frames: the same of the reference, for the class in the column `other`.
         reference: the model that chose the cases.
-        origins: by model, explanation.origin: how it was trained and from which weights.
+        origins: by model, cases.origin: how it was trained and from which weights.
     """
     models = list(frames)
     own = ["\n".join([_wrapped(model), *origins[model].split(", ")]) for model in models]
@@ -159,7 +148,7 @@ def cases(
         axes.text(0.5, 0.3, "there is no such case", ha="center", transform=axes.transAxes)
     cells = answered.set_index(["image_id", "case", "model"])
     for row, (position, case) in enumerate(shown.iterrows()):
-        _place(canvas, row, 0, thumbnail(pictures[position]))
+        _place(canvas, row, 0, thumbnail(pictures[position], THUMBNAIL))
         _caption(axes, row, 0, case["image_id"], MUTED)
         for column, model in enumerate(models, start=1):
             heat = frames[model][position]
@@ -189,7 +178,7 @@ def cascade(pictures: np.ndarray, frames: np.ndarray, reached: Sequence[str], co
 
     Args:
         pictures: uint8 [n, P, P, 3].
-        frames: float [steps, n, P, P], explanation.in_frame at each step.
+        frames: float [steps, n, P, P], gradcam.in_frame at each step.
         reached: the layer that each step has reached; empty for the trained network.
         columns: how many steps are shown, spread evenly from the first to the last.
     """
@@ -197,7 +186,7 @@ def cascade(pictures: np.ndarray, frames: np.ndarray, reached: Sequence[str], co
     headings = ["image", *(_wrapped(reached[step]) if reached[step] else "trained" for step in steps)]
     canvas, figure, axes = _canvas(len(pictures), headings)
     for row, picture in enumerate(pictures):
-        _place(canvas, row, 0, thumbnail(picture))
+        _place(canvas, row, 0, thumbnail(picture, THUMBNAIL))
         for column, step in enumerate(steps, start=1):
             _place(canvas, row, column, overlay(picture, frames[step, row]))
             _caption(axes, row, column, _remark(frames[step, row]).removeprefix(", "), MUTED)
@@ -209,7 +198,7 @@ def sanity(checked: Sanity) -> Figure:
     """The similarity of the maps with the original ones while the network is randomised, beside that of other images.
 
     Args:
-        checked: explanation.sanity.
+        checked: sanity_check.sanity.
     """
     curve = checked.curve
     figure, grid = plt.subplots(1, len(MEASURES), figsize=(10, 4), sharex=True)

@@ -9,15 +9,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from PIL import Image
 
 from skinlesions.core.classes import CLASS_NAMES, CLASSES
-from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
+from skinlesions.figures.pictures import thumbnail
+from skinlesions.figures.style import ACCENT, CELLS, CLASS_COLORS, CONTRAST, LIGHT, MUTED, OTHER_COLORS, ink
 
-SEX_COLORS = {"female": CONTRAST, "male": ACCENT, "unknown": "#D0D0D0"}
+SEX_COLORS = {"female": CONTRAST, "male": ACCENT, "unknown": LIGHT}
 
 # From dark (strong evidence) to light (weak): the order survives every colour-vision deficiency, and greyscale.
-CONFIRMATION_COLORS = {"histo": "#00224E", "confocal": "#575D6D", "follow_up": "#A59C74", "consensus": "#FDE737"}
+CONFIRMATION_COLORS = {
+    "histo": OTHER_COLORS[0],
+    "confocal": OTHER_COLORS[2],
+    "follow_up": OTHER_COLORS[1],
+    "consensus": OTHER_COLORS[3],
+}
 CONFIRMATION_NAMES = {
     "histo": "histopathology",
     "confocal": "confocal microscopy",
@@ -25,20 +30,8 @@ CONFIRMATION_NAMES = {
     "consensus": "expert consensus",
 }
 
-# A picture of the mosaic has this side in pixels and this step between its levels: structures and colours stay visible,
-# and the file has a few hundred kilobytes, since the report is in Git.
+# The side in pixels of a picture of the mosaic.
 THUMBNAIL = 72
-LEVEL_STEP = 8
-
-
-def _luminance(color: tuple[float, float, float]) -> float:
-    """How bright `color` (0–1 each) appears, 0–1."""
-    return 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
-
-
-def _ink(color: object) -> str:
-    """Black or white, whichever is legible on `color`."""
-    return "white" if _luminance(plt.matplotlib.colors.to_rgb(color)) < 0.5 else "black"
 
 
 def _counted(name: str, count: int) -> str:
@@ -114,7 +107,7 @@ def age_by_class(counts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
         images = int(counts.loc[name].sum())
         shares = 100 * counts.loc[name] / max(images, 1)
         axes.bar(years, shares.drop("missing"), width=0.85 * step, color=CLASS_COLORS[name])
-        axes.bar(gap, shares["missing"], width=0.85 * step, color="white", edgecolor=CLASS_COLORS[name], hatch="////")
+        axes.bar(gap, shares["missing"], width=0.85 * step, color="white", edgecolor=MUTED, hatch="////")
         if not np.isnan(median := summary.loc[name, "median"]):
             axes.plot(median, 0.97, "v", color="black", transform=axes.get_xaxis_transform())
         axes.set_title(_counted(name, images), loc="left")
@@ -123,7 +116,7 @@ def age_by_class(counts: pd.DataFrame, summary: pd.DataFrame) -> Figure:
     grid.flat[-1].axis("off")
     legend = [
         Line2D([], [], color="black", marker="v", linestyle="none", label="median"),
-        Patch(facecolor="white", edgecolor="black", hatch="////", label="age missing"),
+        Patch(facecolor="white", edgecolor=MUTED, hatch="////", label="age missing"),
     ]
     grid.flat[-1].legend(handles=legend, loc="center left")
     figure.supxlabel("age, years (steps of five)", fontsize=10)
@@ -148,7 +141,7 @@ def _stacked_shares(
         for position, share in enumerate(shares):
             if share >= 7:
                 middle = left[position] + share / 2
-                color = _ink(colors[column])
+                color = ink(colors[column])
                 axes.text(middle, position, f"{share:.0f}", ha="center", va="center", color=color, fontsize=8)
         left += shares
     axes.set_xlim(0, 100)
@@ -187,11 +180,11 @@ def sites_by_class(counts: pd.DataFrame) -> Figure:
     totals = counts.sum(axis=1)
     shares = 100 * counts.div(totals.where(totals > 0), axis=0).fillna(0)
     figure, axes = plt.subplots(figsize=(9.5, 3.8))
-    picture = axes.imshow(shares, cmap="cividis", vmin=0, aspect="auto")
+    picture = axes.imshow(shares, cmap=CELLS, vmin=0, aspect="auto")
     for row, column in np.ndindex(shares.shape):
         share = shares.iat[row, column]
         text = "" if share == 0 else "<1" if share < 1 else f"{share:.0f}"
-        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=_ink(picture.to_rgba(share)))
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink(picture.to_rgba(share)))
     columns = [f"{name} (n = {count:,})" for name, count in counts.sum().items()]
     axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right", rotation_mode="anchor", fontsize=9)
     axes.set_yticks(range(len(totals)), [_counted(name, total) for name, total in totals.items()])
@@ -228,7 +221,7 @@ def color_by_class(statistics: pd.DataFrame, dx: pd.Series) -> Figure:
             continue
         swatches.barh(position, 1, height=0.95, color=tuple(color / 255))
         text = ", ".join(f"{value:.0f}" for value in color)
-        swatches.text(0.5, position, text, ha="center", va="center", color=_ink(tuple(color / 255)), fontsize=9)
+        swatches.text(0.5, position, text, ha="center", va="center", color=ink(tuple(color / 255)), fontsize=9)
     labels = [_counted(name, int((dx == name).sum())) for name in reversed(CLASSES)]
     swatches.set_yticks(range(len(CLASSES)), labels)
     swatches.set_xticks([])
@@ -257,11 +250,14 @@ def redness_by_confirmation(statistics: pd.DataFrame, index: pd.DataFrame) -> Fi
         index: the index of the prepared images.
     """
     groups = {
-        "nv by follow-up": (index["dx"].eq("nv") & index["dx_type"].eq("follow_up"), CONTRAST, "-"),
-        "nv by histopathology": (index["dx"].eq("nv") & index["dx_type"].eq("histo"), ACCENT, "-"),
-        "nv by expert consensus": (index["dx"].eq("nv") & index["dx_type"].eq("consensus"), "#56B4E9", "--"),
-        "melanoma": (index["dx"].eq("mel"), "black", "-"),
+        f"nv by {CONFIRMATION_NAMES[way]}": (
+            index["dx"].eq("nv") & index["dx_type"].eq(way),
+            CONFIRMATION_COLORS[way],
+            line,
+        )
+        for way, line in (("follow_up", "-"), ("histo", "-"), ("consensus", "--"))
     }
+    groups["melanoma"] = (index["dx"].eq("mel"), CLASS_COLORS["mel"], "-")
     low, high = np.floor(statistics["redness"].min() / 5) * 5, np.ceil(statistics["redness"].max() / 5) * 5 + 5
     edges = np.arange(low, high + 1, 5)
     figure, axes = plt.subplots(figsize=(7.5, 3.6))
@@ -269,11 +265,10 @@ def redness_by_confirmation(statistics: pd.DataFrame, index: pd.DataFrame) -> Fi
         values = statistics.loc[member.to_numpy(), "redness"]
         if values.empty:
             continue
-        weights = np.full(len(values), 100 / len(values))
         axes.hist(
             values,
             edges,
-            weights=weights,
+            weights=np.full(len(values), 100 / len(values)),
             histtype="step",
             color=color,
             linestyle=line,
@@ -284,12 +279,6 @@ def redness_by_confirmation(statistics: pd.DataFrame, index: pd.DataFrame) -> Fi
     axes.set_ylabel("images of the group, %")
     axes.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
     return figure
-
-
-def _thumbnail(image: np.ndarray) -> np.ndarray:
-    """`image`, uint8 [S, S, 3], at THUMBNAIL pixels a side and with 256 / LEVEL_STEP levels per colour."""
-    small = Image.fromarray(np.asarray(image)).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    return np.asarray(small) // LEVEL_STEP * LEVEL_STEP + LEVEL_STEP // 2
 
 
 def mosaic(images: np.ndarray, positions: Mapping[str, Sequence[int]]) -> Figure:
@@ -305,7 +294,7 @@ def mosaic(images: np.ndarray, positions: Mapping[str, Sequence[int]]) -> Figure
     for number, rows in enumerate(positions.values()):
         for column, row in enumerate(rows):
             top, left = number * pitch, column * pitch
-            canvas[top : top + THUMBNAIL, left : left + THUMBNAIL] = _thumbnail(images[row])
+            canvas[top : top + THUMBNAIL, left : left + THUMBNAIL] = thumbnail(images[row], THUMBNAIL)
     figure, axes = plt.subplots(figsize=(0.6 + canvas.shape[1] / 90, canvas.shape[0] / 90))
     axes.imshow(canvas, interpolation="none")
     axes.set_yticks(pitch * np.arange(len(positions)) + THUMBNAIL / 2, list(positions))

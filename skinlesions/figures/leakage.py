@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from skinlesions.evaluation.leakage import ALL, EXPOSED, HEADS, UNEXPOSED
-from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED
+from skinlesions.evaluation.injection import HEADS
+from skinlesions.evaluation.leakage import ALL, EXPOSED, UNEXPOSED
+from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, GRID_COLOR, MUTED, OTHER_COLORS, legend
 
 # From the head that remembers least to the one that only remembers; told apart by marker too.
-HEAD_COLORS = {"logistic_regression": ACCENT, "weak_penalty": "#009E73", "nearest_neighbour": CONTRAST}
+HEAD_COLORS = {"logistic_regression": ACCENT, "weak_penalty": OTHER_COLORS[2], "nearest_neighbour": CONTRAST}
 HEAD_MARKERS = {"logistic_regression": "o", "weak_penalty": "s", "nearest_neighbour": "D"}
-GRID_COLOR = "#E6E6E6"
 
 
 def pairs(tested: np.ndarray, mates: np.ndarray, names: list[str]) -> Figure:
@@ -156,12 +156,16 @@ def original(shared: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     right.set_xlabel("balanced accuracy")
     right.set_axisbelow(True)
     right.grid(axis="x", color=GRID_COLOR)
-    legend = [
-        Line2D([], [], color=MUTED, marker="o", mfc="white", lw=0, label="lesion-mates out"),
-        Line2D([], [], color=MUTED, marker="o", lw=0, label="lesion-mates in, as many images"),
-        Line2D([], [], color=MUTED, marker="|", ms=11, mew=2, lw=0, label="as published"),
-    ]
-    figure.legend(handles=legend, loc="outside upper right", ncols=3, fontsize=9)
+    marks = {
+        "lesion-mates out": {"marker": "o", "mfc": "white"},
+        "lesion-mates in, as many images": {"marker": "o"},
+        "as published": {"marker": "|", "ms": 11, "mew": 2},
+    }
+    entries = {
+        name: [Line2D([], [], color=color, lw=0, **mark) for color in HEAD_COLORS.values()]
+        for name, mark in marks.items()
+    }
+    legend(figure, entries, loc="outside upper right", ncols=3)
     return figure
 
 
@@ -197,11 +201,11 @@ def selection(epochs: pd.DataFrame, table: pd.DataFrame) -> Figure:
         axes.grid(axis="y", color=GRID_COLOR)
     panels[0, 0].set_ylabel("balanced accuracy")
     figure.supxlabel("epoch; beside the fold, what the choice on its test images adds, in points", fontsize=10)
-    legend = [
-        Line2D([], [], color=MUTED, lw=1.2, ls="--", label="validation images"),
-        Line2D([], [], color=ACCENT, lw=1.5, label="test images"),
-        Line2D([], [], color=ACCENT, marker="o", mfc="white", ms=8, mew=1.8, lw=0, label="chosen on validation"),
-        Line2D([], [], color=CONTRAST, marker="D", ms=7, lw=0, label="chosen on test"),
-    ]
-    figure.legend(handles=legend, loc="outside upper center", ncols=4, fontsize=9)
+    entries = {
+        "validation images": Line2D([], [], color=MUTED, lw=1.2, ls="--"),
+        "test images": Line2D([], [], color=ACCENT, lw=1.5),
+        "chosen on validation": Line2D([], [], color=ACCENT, marker="o", mfc="white", ms=8, mew=1.8, lw=0),
+        "chosen on test": Line2D([], [], color=CONTRAST, marker="D", ms=7, lw=0),
+    }
+    legend(figure, entries, ncols=4)
     return figure

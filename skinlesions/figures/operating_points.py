@@ -10,13 +10,12 @@ from matplotlib.lines import Line2D
 
 from skinlesions.core.formatting import estimate
 from skinlesions.core.names import TASK_NAMES
-from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
+from skinlesions.figures.style import GRID_COLOR, MUTED, OTHER_COLORS, legend
 
 # Told apart by line as well; more models than these are too many for one panel.
-COLORS = (ACCENT, CONTRAST, "#009E73", "#CC79A7")
+COLORS = OTHER_COLORS[:4]
 LINES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D")
-GRID_COLOR = "#E6E6E6"
 
 
 def curves(table: pd.DataFrame, points: pd.DataFrame, discrimination: pd.DataFrame) -> Figure:
@@ -50,12 +49,10 @@ def curves(table: pd.DataFrame, points: pd.DataFrame, discrimination: pd.DataFra
         left.set_ylabel("sensitivity (share found)")
         right.set_xlabel("recall (share found)")
         right.set_ylabel("precision (share of the called that are right)")
-    legend = [
-        *(_handle(model, number) for number, model in enumerate(models)),
-        Line2D([], [], **_marker(0) | {"color": MUTED}, label="thresholds chosen on validation folds"),
-        Line2D([], [], color=MUTED, lw=1, ls=":", label="no skill"),
-    ]
-    figure.legend(handles=legend, loc="outside upper center", ncols=min(4, len(legend)), fontsize=9)
+    entries = {model: _handle(number) for number, model in enumerate(models)}
+    marks = [Line2D([], [], **_marker(number)) for number in range(len(models))]
+    entries |= {"thresholds chosen on validation folds": marks, "no skill": Line2D([], [], color=MUTED, lw=1, ls=":")}
+    legend(figure, entries, ncols=min(4, len(entries)))
     return figure
 
 
@@ -82,12 +79,10 @@ def net_benefit(table: pd.DataFrame) -> Figure:
         axes.grid(color=GRID_COLOR)
         axes.set_xlabel("threshold probability")
     panels[0, 0].set_ylabel("net benefit (true positives per image)")
-    legend = [
-        *(_handle(model, number) for number, model in enumerate(models)),
-        Line2D([], [], color=MUTED, lw=1.5, ls="--", label="call every image"),
-        Line2D([], [], color="black", lw=1, label="call none"),
-    ]
-    figure.legend(handles=legend, loc="outside upper center", ncols=min(4, len(legend)), fontsize=9)
+    entries = {model: _handle(number) for number, model in enumerate(models)}
+    entries["call every image"] = Line2D([], [], color=MUTED, lw=1.5, ls="--")
+    entries["call none"] = Line2D([], [], color="black", lw=1)
+    legend(figure, entries, ncols=min(4, len(entries)))
     return figure
 
 
@@ -100,9 +95,9 @@ def _lines(axes: Axes, table: pd.DataFrame, models: Sequence[str]) -> None:
         axes.plot(own["x"], own["y"], color=color, ls=line, lw=1.8)
 
 
-def _handle(model: str, number: int) -> Line2D:
-    """The legend's entry for a model."""
-    return Line2D([], [], color=COLORS[number % len(COLORS)], ls=LINES[number % len(LINES)], lw=1.8, label=model)
+def _handle(number: int) -> Line2D:
+    """The legend's mark for a model."""
+    return Line2D([], [], color=COLORS[number % len(COLORS)], ls=LINES[number % len(LINES)], lw=1.8)
 
 
 def _marker(number: int) -> dict[str, object]:

@@ -10,7 +10,7 @@ from skinlesions.core.classes import CLASSES
 from skinlesions.core.names import CERTAINTY_NAMES as SCORE_NAMES
 from skinlesions.evaluation.selective import REFERENCE
 from skinlesions.figures.operating_points import COLORS, LINES
-from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
+from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED
 
 RISKS = {"risk": "rate of error", "balanced_risk": "rate of error if all classes were equally common"}
 SHARES = {"answered": "share of the class answered for", "recall": "recall among the images answered for"}
@@ -20,7 +20,6 @@ POINTS = (
     {"color": ACCENT, "marker": "o", "ms": 6},
     {"color": CONTRAST, "marker": "s", "ms": 6, "mfc": "white", "mew": 1.5},
 )
-GRID_COLOR = "#E6E6E6"
 
 
 def risks(curves: pd.DataFrame) -> Figure:

@@ -1,10 +1,14 @@
 """One look for every figure, and files that do not change from run to run."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 
 from skinlesions.core import files
 
@@ -18,9 +22,16 @@ CLASS_COLORS = {
     "nv": "#0072B2",
     "vasc": "#CC79A7",
 }
-ACCENT = "#0072B2"
-CONTRAST = "#D55E00"
+# For all that is not a class: models, groups, ways. As far from each other and from every class as can be, also for
+# eyes that do not tell red from green; from dark to light in the order 0, 2, 4, 1, 3.
+OTHER_COLORS = ("#332288", "#6B7A00", "#882255", "#DDCC77", "#7A4B2A")
+ACCENT, CONTRAST, *_ = OTHER_COLORS
 MUTED = "#8A8A8A"
+LIGHT = "#D0D0D0"
+GRID_COLOR = "#E6E6E6"
+
+# Of the cells of a table, by their value: what is empty is as white as the paper.
+CELLS = LinearSegmentedColormap.from_list("cells", ["white", ACCENT])
 
 
 def use_style() -> None:
@@ -36,6 +47,24 @@ def use_style() -> None:
     if (shell := get_ipython()) is not None:
         shell.run_line_magic("matplotlib", "inline")
         matplotlib.rcParams["figure.dpi"] = 100
+
+
+def ink(color: object) -> str:
+    """Black or white, whichever is legible on `color`."""
+    red, green, blue = to_rgb(color)
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
+
+
+def legend(figure: Figure, entries: Mapping[str, Artist | Sequence[Artist]], **settings: object) -> None:
+    """A legend outside the panels of `figure`.
+
+    Args:
+        entries: what stands beside each text: a mark as it is drawn, or one in each of the colours in which it is.
+        settings: loc, ncols and what else matplotlib's own legend takes.
+    """
+    handles = [entry if isinstance(entry, Artist) else tuple(entry) for entry in entries.values()]
+    own = {"handler_map": {tuple: HandlerTuple(ndivide=None)}, "fontsize": 9, "loc": "outside upper center"}
+    figure.legend(handles, list(entries), **(own | settings))
 
 
 def save(figure: Figure, folder: Path, name: str) -> Figure:

@@ -9,10 +9,9 @@ from matplotlib.lines import Line2D
 from skinlesions.core.formatting import estimate
 from skinlesions.core.names import ALL, ATTRIBUTE_NAMES, MINIMUM_LESIONS
 from skinlesions.core.names import GROUP_METRIC_NAMES as METRIC_NAMES
-from skinlesions.figures.style import ACCENT, CONTRAST, MUTED
+from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED
 
 SHOWN = ("balanced_accuracy", "recall_mel", "sensitivity", "specificity")
-GRID_COLOR = "#E6E6E6"
 
 
 def scores(table: pd.DataFrame, metrics: tuple[str, ...] = SHOWN) -> Figure:

@@ -1,7 +1,6 @@
 """Trained models on new images: what a photograph gets from the networks of all folds, calibrated and averaged."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,7 +12,7 @@ from skinlesions.core.errors import UserError
 from skinlesions.data import images, predictions
 from skinlesions.evaluation import calibration
 from skinlesions.evaluation.metrics import softmax
-from skinlesions.models import augmentation, heads, networks
+from skinlesions.models import augmentation, networks
 
 # Images per step through a network.
 BATCH = 64
@@ -37,16 +36,6 @@ def trained() -> list[str]:
 def ensemble(probabilities: Sequence[np.ndarray]) -> np.ndarray:
     """The mean over models of their calibrated probabilities [n, 7] each, float64 [n, 7]."""
     return np.mean(np.asarray(probabilities, dtype=np.float64), axis=0)
-
-
-def network_inputs(description: networks.Description, pixels: np.ndarray) -> np.ndarray:
-    """What the networks of a model read, uint8 [n, S, S, 3], of prepared squares, uint8 [n, P, P, 3].
-
-    The baseline CNN was trained on averages of pixels (images.scaled_down), networks on backbones on bicubic samples.
-    """
-    if description.training == networks.FROM_SCRATCH:
-        return images.scaled(pixels, description.image_size, Image.Resampling.BOX)
-    return networks.network_inputs(description, pixels)
 
 
 class Predictor:
@@ -75,10 +64,11 @@ class Predictor:
         network = networks.load(self.description, 0)
         if self.description.training == networks.FROZEN:
             self._network = keras.Model(network.inputs, network.get_layer("pool").output)
-            self._heads = [self._head(fold) for fold in folds]
+            width = self._network.output_shape[-1]
+            self._heads = [networks.load_head(self.description, fold, width) for fold in folds]
         else:
             self._network = network
-            self._weights = [network.get_weights(), *(self._fold_weights(fold) for fold in folds[1:])]
+            self._weights = [network.get_weights(), *(self._weights_of(fold) for fold in folds[1:])]
 
     def prepare(self, image: Image.Image) -> np.ndarray:
         """`image` of any size as the square that the model was trained on, uint8 [P, P, 3]."""
@@ -93,7 +83,7 @@ class Predictor:
         Raises:
             UserError: a logit is not finite.
         """
-        inputs = network_inputs(self.description, pixels)
+        inputs = networks.network_inputs(self.description, pixels)
         logits = np.zeros((self.description.folds, len(inputs), len(CLASSES)), "float32")
         if len(inputs) == 0:
             return logits
@@ -123,20 +113,10 @@ class Predictor:
         """
         return softmax(self.logits(pixels) / self.temperatures[:, None, None]).mean(axis=0)
 
-    def _fold_weights(self, fold: int) -> list[np.ndarray]:
+    def _weights_of(self, fold: int) -> list[np.ndarray]:
         """The weights of the whole network of `fold`; the network keeps them."""
-        networks.load_weights(self._network, self._file(fold))
+        networks.take_fold(self._network, self.description, fold)
         return self._network.get_weights()
-
-    def _head(self, fold: int) -> keras.Model:
-        """The head of `fold` on the features of the frozen trunk."""
-        settings = self.description
-        head = heads.empty_head(self._network.output_shape[-1], settings.hidden_units, settings.dropout, settings.l2)
-        networks.load_weights(head, self._file(fold))
-        return head
-
-    def _file(self, fold: int) -> Path:
-        return networks.folder(self.description.name) / f"fold_{fold}.weights.h5"
 
 
 def _in_batches(network: keras.Model, inputs: np.ndarray) -> np.ndarray:

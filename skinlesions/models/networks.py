@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from PIL import Image
 
 from skinlesions.core import files, paths
 from skinlesions.core.errors import UserError
@@ -58,6 +59,11 @@ def folder(name: str) -> Path:
     return paths.MODELS / name
 
 
+def fold_weights(name: str, fold: int) -> Path:
+    """Where the trained weights of one fold of the model `name` are: of the head, if its trunk is frozen."""
+    return folder(name) / f"fold_{fold}.weights.h5"
+
+
 def write(description: Description, target: Path) -> None:
     """Write `description` as model.json into the folder `target`."""
     files.write_json(target / "model.json", asdict(description))
@@ -93,7 +99,12 @@ def from_backbone(record: dict[str, object], prepared: dict[str, object], **own:
 
 
 def network_inputs(description: Description, pixels: np.ndarray) -> np.ndarray:
-    """What the network reads, uint8 [n, S, S, 3], of prepared squares, uint8 [n, P, P, 3]."""
+    """What the network reads, uint8 [n, S, S, 3], of prepared squares, uint8 [n, P, P, 3].
+
+    The baseline CNN is trained on averages of pixels, networks on backbones on bicubic samples.
+    """
+    if description.training == FROM_SCRATCH:
+        return images.scaled(pixels, description.image_size, Image.Resampling.BOX)
     return images.network_inputs(pixels, description.crop, description.image_size)
 
 
@@ -138,21 +149,38 @@ def load(description: Description, fold: int) -> keras.Model:
     Raises:
         UserError: weights are absent or do not fit.
     """
-    head = (description.hidden_units, description.dropout, description.l2)
-    weights = folder(description.name) / f"fold_{fold}.weights.h5"
     if description.training == FROM_SCRATCH:
+        head = (description.hidden_units, description.dropout, description.l2)
         network = heads.baseline_cnn(description.image_size, *head, "none")
-        load_weights(network, weights)
-        return network
-    network = classifier(description, trunk(description))
-    if description.training == FINE_TUNED:
-        load_weights(network, weights)
-        return network
-    load_weights(network.get_layer("trunk"), paths.backbone_weights(description.backbone))
-    trained = heads.empty_head(network.get_layer("standardise").mean.shape[0], *head)
-    load_weights(trained, weights)
-    copy_head(trained, network)
+    else:
+        network = classifier(description, trunk(description))
+    if description.training == FROZEN:
+        load_weights(network.get_layer("trunk"), paths.backbone_weights(description.backbone))
+    take_fold(network, description, fold)
     return network
+
+
+def take_fold(network: keras.Model, description: Description, fold: int) -> None:
+    """Give `network`, which `load` built for any fold, the weights of `fold`: quicker than to build it again.
+
+    Raises:
+        UserError: weights are absent or do not fit.
+    """
+    if description.training == FROZEN:
+        copy_head(load_head(description, fold, network.get_layer("standardise").mean.shape[0]), network)
+    else:
+        load_weights(network, fold_weights(description.name, fold))
+
+
+def load_head(description: Description, fold: int, width: int) -> keras.Model:
+    """The trained head of a frozen model: `width` features in, logits out.
+
+    Raises:
+        UserError: weights are absent or do not fit.
+    """
+    head = heads.empty_head(width, description.hidden_units, description.dropout, description.l2)
+    load_weights(head, fold_weights(description.name, fold))
+    return head
 
 
 def last_maps(network: keras.Model) -> keras.Model:

@@ -154,17 +154,12 @@ def load(name: str, settings: Backbone) -> tuple[keras.Model, dict[str, str | No
     }
 
 
-def stored(name: str) -> Path:
-    """Where the stage `weights` puts the weights of the backbone `name`."""
-    return paths.WEIGHTS / f"{name}.weights.h5"
-
-
 def save(name: str, network: keras.Model, provenance: dict[str, str | None]) -> None:
     """Write the weights of `network` and their provenance under data/weights/."""
-    target = stored(name)
+    target = paths.backbone_weights(name)
     with files.replacing(target) as temporary:
         # Keras insists on the ending, which the temporary name lacks.
         ending = temporary.with_name(f"{temporary.name}.weights.h5")
         network.save_weights(ending)
         ending.replace(temporary)
-    files.write_json(paths.WEIGHTS / f"{name}.json", provenance | {"stored_sha256": files.sha256(target)})
+    files.write_json(paths.backbone_record(name), provenance | {"stored_sha256": files.sha256(target)})

@@ -222,9 +222,9 @@ def describe_input(model: str, parameters: Params) -> str:
     origin = "random weights" if backbone.weights == "none" else "ImageNet weights"
     network = f"{backbone.architecture} ({origin}{cut})"
     size = f"images at {backbone.image_size} × {backbone.image_size} pixels"
-    if entry.fine_tune_from != "none" and parameters.train.fine_tune.epochs:
-        whole = entry.fine_tune_from == "all"
-        return f"{size}, {network} fine-tuned{'' if whole else f' from {entry.fine_tune_from} on'}"
+    if entry.fine_tuned:
+        start = entry.fine_tune.from_layer
+        return f"{size}, {network} fine-tuned{'' if start == 'all' else f' from {start} on'}"
     return f"features of a frozen {network}, {size}"
 
 

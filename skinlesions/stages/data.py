@@ -46,9 +46,10 @@ def from_sample(images: int, seed: int) -> None:
 
 def main() -> None:
     """Write data/raw as params.yaml says."""
+    # All of the block, of which DVC tracks everything but `external`: nothing long starts if that could only fail.
     parameters = config.load().data
     folder = ham10000.given_folder(parameters.folder)
-    external_set.locate(parameters.external, folder)  # nothing long starts if the stage external_data could only fail
+    external_set.locate(parameters.external, folder)
     if parameters.source == "sample":
         from_sample(parameters.sample_images, parameters.sample_seed)
     elif folder:

@@ -8,7 +8,7 @@ from skinlesions.data.sources import external_set, ham10000
 
 def main() -> None:
     """Write data/external_raw as params.yaml says; a download stays in data/partial."""
-    parameters = config.load().data
+    parameters = config.of_stage("external_data").data
     location = external_set.locate(parameters.external, ham10000.given_folder(parameters.folder))
     if location is None:
         external_set.write_none(paths.EXTERNAL_RAW)

@@ -1,7 +1,7 @@
 """Runs one notebook of the pipeline: `python -m skinlesions.stages.notebook SOURCE TARGET [-p NAME VALUE ...]`.
 
-The parameters are those that DVC tracks for the running stage, so that DVC reruns the stage when one of them
-changes and the notebook can read no other. The executed copy is brought into a form that is the same, byte for
+A notebook takes its settings from skinlesions.core.config.of_stage, under papermill and by hand alike; what is given
+here is only which of several stages it runs for. The executed copy is brought into a form that is the same, byte for
 byte, whenever the results are the same.
 """
 
@@ -12,9 +12,8 @@ import pprint
 import signal
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,71 +32,14 @@ _CODE_SUFFIXES = (".py", ".ipynb")
 # --- what a stage takes -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What one run depends on: the files it reads and the keys of params.yaml that are tracked for it."""
-
-    files: list[Path] = field(default_factory=list)
-    tracked: list[str] = field(default_factory=list)
-
-
-def stage_inputs(stage: str) -> Inputs:
-    """What dvc.yaml declares for `stage`, templates and matrices resolved.
-
-    `dvc.api.params_show` gives the values without saying which of their keys is tracked (`models`, or
-    `models.resnet50`), and not the files; hence the stage itself.
-    """
+def stage_files(stage: str) -> list[Path]:
+    """The files and folders that dvc.yaml declares for `stage` to depend on, templates resolved."""
     from dvc.dependency import ParamsDependency
     from dvc.repo import Repo
 
     with Repo(str(paths.ROOT)) as repo:
         dependencies = repo.stage.get_target(stage).deps
-        tracked = [dependency for dependency in dependencies if isinstance(dependency, ParamsDependency)]
-        for dependency in tracked:
-            if Path(dependency.fs_path) != paths.PARAMS:
-                raise UserError(f"stage {stage}: parameters belong in params.yaml, not {dependency.fs_path}")
-        return Inputs(
-            files=[Path(dependency.fs_path) for dependency in dependencies if dependency not in tracked],
-            tracked=[key for dependency in tracked for key in dependency.params],
-        )
-
-
-def _looked_up(values: object, key: str) -> object:
-    """The value under the dotted `key` of params.yaml."""
-    for part in key.split("."):
-        if not isinstance(values, Mapping) or part not in values:
-            raise UserError(f"params.yaml has no {key!r}, which the stage asks for")
-        values = values[part]
-    return values
-
-
-def _block(values: object, key: str) -> Mapping[str, Any]:
-    """The block under the dotted `key` of params.yaml."""
-    block = _looked_up(values, key)
-    if not isinstance(block, Mapping):
-        raise UserError(f"{key!r} is not a block of params.yaml, so it has no names")
-    return block
-
-
-def flattened(values: Mapping[str, Any], tracked: Iterable[str]) -> dict[str, Any]:
-    """The `tracked` keys of params.yaml as one namespace of notebook variables.
-
-    A block gives one variable per key; a single value is named by the last part of its key. `train` and
-    `models.resnet50` become seed, patience, ..., input, hidden_units, ...
-
-    Raises:
-        UserError: a key is absent, or two give a variable of the same name.
-    """
-    variables: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for key in tracked:
-        value = _looked_up(values, key)
-        block = value if isinstance(value, Mapping) else {key.rpartition(".")[2]: value}
-        for name, item in block.items():
-            if name in variables:
-                raise UserError(f"{origins[name]} and {key} in params.yaml both give the notebook a variable {name!r}")
-            variables[name], origins[name] = item, key
-    return variables
+        return [Path(one.fs_path) for one in dependencies if not isinstance(one, ParamsDependency)]
 
 
 def fingerprint(inputs: Iterable[Path]) -> dict[str, str]:
@@ -167,20 +109,16 @@ def declared(notebook: NotebookNode) -> dict[str, Any]:
     return defaults
 
 
-def check_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], source: str, *, complete: bool) -> None:
-    """Refuse variables that the notebook `source` does not declare and, if `complete`, any that it is not given.
+def check_parameters(given: Mapping[str, Any], defaults: Mapping[str, Any], source: str) -> None:
+    """Refuse variables that the notebook `source` does not declare: papermill would only warn.
 
     Raises:
         UserError: naming the variables.
     """
     if unknown := sorted(given.keys() - defaults.keys()):
         raise UserError(
-            f"{source} declares no {', '.join(unknown)}; its parameters cell has: {', '.join(sorted(defaults))}"
-        )
-    if complete and (missing := sorted(defaults.keys() - given.keys())):
-        raise UserError(
-            f"{source} declares {', '.join(missing)}, which the stage does not give it, so that a default would decide "
-            "unseen; track the key under `params` of the stage in dvc.yaml, or pass it with -p"
+            f"{source} declares no {', '.join(unknown)}; its parameters cell has: "
+            f"{', '.join(sorted(defaults)) or 'nothing, or there is none'}"
         )
 
 
@@ -211,7 +149,6 @@ def _kernel_environment() -> Iterator[None]:
             "IPYTHONDIR": f"{folder}/ipython",
             "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
             "PYTHONHASHSEED": "0",
-            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
         }
         before = {name: os.environ.get(name) for name in changes}
         os.environ.update(changes)
@@ -290,12 +227,10 @@ def execute(notebook: NotebookNode, source: str, log: Path) -> NotebookNode:
     return executed
 
 
-def run(source: Path, target: Path, given: Mapping[str, Any], names: Collection[str] = ()) -> None:
-    """Execute the notebook `source` and write the result, in stable bytes, to `target`.
+def run(source: Path, target: Path, given: Mapping[str, Any]) -> None:
+    """Execute the notebook `source` with the parameters `given` and write the result, in stable bytes, to `target`.
 
-    Under DVC the parameters are those tracked for the running stage, plus `given`, plus for each block in `names` a
-    variable with the names of that block's keys in params.yaml, in the order of that file. By hand they are `given`
-    and `names` alone, and the notebook's defaults decide the rest. A tracked block in `names` gives nothing but names.
+    All other settings the notebook takes by itself, from skinlesions.core.config.of_stage.
 
     Raises:
         UserError: parameters do not fit, a cell failed, or an input changed meanwhile; `target` is not written then.
@@ -303,27 +238,17 @@ def run(source: Path, target: Path, given: Mapping[str, Any], names: Collection[
     source, target = source.resolve(), target.resolve()
     title = paths.relative(source)
     notebook = notebooks.read(source)
+    check_parameters(given, declared(notebook), title)
     stage = os.environ.get("DVC_STAGE")
-    inputs = stage_inputs(stage) if stage else Inputs()
-    watched = {source, *inputs.files}
-    before = fingerprint(watched)
-
-    config.load()
-    values = config.read_yaml(paths.PARAMS)
-    blocks = [key for key in inputs.tracked if key not in names]
-    parameters = flattened(values, blocks)
-    for name, value in [*given.items(), *((block, list(_block(values, block))) for block in names)]:
-        if name in parameters:
-            raise UserError(f"the variable {name!r} of {title} is given twice")
-        parameters[name] = value
-    check_parameters(parameters, declared(notebook), title, complete=stage is not None)
-    inject(notebook, parameters)
+    watched = {source, *(stage_files(stage) if stage else ())}
+    before, settings = fingerprint(watched), config.tracked(stage) if stage else {}
+    inject(notebook, given)
 
     print(f"{title} -> {paths.relative(target)}", file=sys.stderr, flush=True)
     log = paths.LOGS / (target.relative_to(paths.ROOT) if target.is_relative_to(paths.ROOT) else target.name)
     executed = execute(notebook, title, log)
     _refuse_moved(before, fingerprint(watched))
-    if flattened(config.read_yaml(paths.PARAMS), blocks) != flattened(values, blocks):
+    if stage and config.tracked(stage) != settings:
         raise UserError(f"parameters of {title} changed in params.yaml while it ran; run it again")
     notebooks.normalise(executed)
     files.write_bytes(target, notebooks.notebook_bytes(executed))
@@ -342,9 +267,6 @@ def main() -> None:
     parser.add_argument(
         "-p", dest="given", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="VALUE is YAML"
     )
-    parser.add_argument(
-        "--names", action="append", default=[], metavar="BLOCK", help="give the names of the keys of this block"
-    )
     arguments = parser.parse_args()
     given: dict[str, Any] = {}
     for name, text in arguments.given:
@@ -356,7 +278,7 @@ def main() -> None:
             raise UserError(f"-p {name} {text}: the value is not valid YAML") from None
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        run(arguments.source, arguments.target, given, arguments.names)
+        run(arguments.source, arguments.target, given)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)

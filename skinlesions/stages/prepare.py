@@ -7,7 +7,7 @@ from skinlesions.data import images
 
 def main() -> None:
     """Write data/prepared/ from data/raw/."""
-    settings = config.load().prepare
+    settings = config.of_stage("prepare").prepare
     index = classes.read_index(paths.RAW_METADATA)[list(classes.INDEX_COLUMNS)]
     sources = [paths.RAW_IMAGES / f"{image_id}.jpg" for image_id in index["image_id"]]
     images.prepare(sources, paths.PREPARED_IMAGES, settings.size, settings.fit)

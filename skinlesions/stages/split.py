@@ -7,7 +7,7 @@ from skinlesions.data import duplicates, splits
 
 def main() -> None:
     """Write data/split/duplicates.csv and data/split/folds.csv."""
-    settings = config.load().split
+    settings = config.of_stage("split").split
     search, index = settings.duplicates, classes.read_index()
     pairs = duplicates.find(
         index,

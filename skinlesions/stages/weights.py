@@ -12,7 +12,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backbone")
     name = parser.parse_args().backbone
-    pretrained.save(name, *pretrained.load(name, config.load().backbone(name)))
+    settings = config.of_stage(f"weights@{name}")
+    pretrained.save(name, *pretrained.load(name, settings.backbones[name]))
 
 
 if __name__ == "__main__":

@@ -6,49 +6,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skinlesions.core import files, paths
+from skinlesions.core import config, files, paths
 from skinlesions.core.progress import Progress
-from skinlesions.data import balancing, images
-from skinlesions.models import networks
-from skinlesions.training import cross_validation, fine_tuning
+from skinlesions.data import balancing
+from skinlesions.models import networks, resumption
+from skinlesions.training import cross_validation, fine_tuning, first_phase
 
 # Prepared images that are cropped and scaled at a time.
 CHUNK = 256
 
-# The code that unfinished folds depend on.
-CODE = (*cross_validation.CODE, Path(fine_tuning.__file__), Path(networks.__file__), Path(__file__))
 
-
-def describe(
-    name: str,
-    inputs: str,
-    *,
-    fine_tuned: bool,
-    image_size: int | None,
-    hidden_units: int,
-    dropout: float,
-    l2: float,
-    folds: int,
-    views: int,
-) -> networks.Description:
-    """The description of the model `name`, from what the stages before left in data/.
-
-    Args:
-        inputs: what it reads, in data/: features/BACKBONE.npy, or prepared/images.npy for the baseline CNN.
-        fine_tuned: whether its backbone is trained on.
-        image_size: of the baseline CNN.
-        views: of a network that reads images; frozen features are those of the plain images.
-    """
+def describe(name: str, settings: config.Model, folds: int) -> networks.Description:
+    """The description of the model `name`, from its settings and from what the stages before left in data/."""
     prepared = files.read_json(paths.PREPARED_SETTINGS)
-    head = {"name": name, "hidden_units": hidden_units, "dropout": dropout, "l2": l2, "folds": folds}
-    if inputs.startswith("prepared/"):
+    head = {"hidden_units": settings.head.hidden_units, "dropout": settings.head.dropout, "l2": settings.head.l2}
+    head |= {"name": name, "folds": folds}
+    if settings.backbone is None:
         none = dict.fromkeys(("backbone", "architecture", "cut_at", "pooling"))
-        sizes = {"prepared_size": prepared["size"], "crop": prepared["size"], "image_size": image_size}
-        how = {"training": networks.FROM_SCRATCH, "initialisation": "random", "fit": prepared["fit"], "views": views}
-        return networks.Description(**none, **sizes, **how, **head)
-    record = files.read_json(paths.backbone_record(Path(inputs).stem))
-    how = networks.FINE_TUNED if fine_tuned else networks.FROZEN
-    return networks.from_backbone(record, prepared, training=how, views=views if fine_tuned else 1, **head)
+        sizes = {"prepared_size": prepared["size"], "crop": prepared["size"], "image_size": settings.image_size}
+        how = {"training": networks.FROM_SCRATCH, "initialisation": "random", "fit": prepared["fit"]}
+        return networks.Description(**none, **sizes, **how, views=settings.views, **head)
+    record = files.read_json(paths.backbone_record(settings.backbone))
+    how, views = (networks.FINE_TUNED, settings.fine_tune.views) if settings.fine_tuned else (networks.FROZEN, 1)
+    return networks.from_backbone(record, prepared, training=how, views=views, **head)
 
 
 def read_images(description: networks.Description) -> np.ndarray:
@@ -59,7 +39,7 @@ def read_images(description: networks.Description) -> np.ndarray:
     with Progress(f"{description.name}: scale", count) as progress:
         for start in range(0, count, CHUNK):
             part = files.read_rows(paths.PREPARED_IMAGES, start, start + CHUNK)
-            result[start : start + CHUNK] = images.network_inputs(part, description.crop, size)
+            result[start : start + CHUNK] = networks.network_inputs(description, part)
             progress.advance(len(part))
     return result
 
@@ -68,32 +48,20 @@ def train(
     description: networks.Description,
     data: cross_validation.Data,
     plan: balancing.Plan,
-    first: cross_validation.Settings,
-    second: fine_tuning.Settings,
+    settings: config.Model,
     *,
-    augmentation: str,
     seed: int,
-    inputs_file: Path,
 ) -> cross_validation.Result:
-    """Train the model on all folds; finished work of an interrupted run is used again.
-
-    Args:
-        first: of the head, or of the baseline CNN.
-        second: of the fine-tuning, if the description says that there is one.
-        augmentation: of the baseline CNN's training images.
-        inputs_file: what `data.inputs` was read from.
-    """
-    fine_tuned = description.training == networks.FINE_TUNED
-    inputs = [inputs_file, paths.FOLDS]
-    tuner = None
-    if fine_tuned:
+    """Train the model on all folds; finished work of an interrupted run is used again."""
+    inputs, tuner = [paths.DATA / settings.inputs, paths.FOLDS], None
+    if settings.fine_tuned:
         inputs += [paths.PREPARED_IMAGES, paths.backbone_weights(description.backbone)]
-        tuner = fine_tuning.FineTuner(description, second, read_images(description), data, plan, seed=seed)
-    settings = {"description": description, "second": second if fine_tuned else None}
+        pixels = read_images(description)
+        tuner = fine_tuning.FineTuner(description, settings.fine_tune, pixels, data, plan, seed=seed)
     return cross_validation.cross_validate(
-        cross_validation.builder(first, augmentation),
+        first_phase.builder(settings.head, settings.augmentation),
         data,
-        first,
+        settings.head,
         plan,
         seed=seed,
         name=description.name,
@@ -101,9 +69,7 @@ def train(
         second_phase=tuner,
         weights_folder=networks.folder(description.name),
         partial=partial(description.name),
-        key=files.fingerprint(*inputs, *CODE)
-        | {name: value and asdict(value) for name, value in settings.items()}
-        | {"augmentation": augmentation},
+        key=resumption.key(__name__, inputs, description=asdict(description), settings=settings.model_dump()),
     )
 
 

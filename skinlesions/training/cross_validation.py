@@ -15,37 +15,13 @@ from typing import Protocol
 import keras
 import numpy as np
 import pandas as pd
-from keras import ops
 
 from skinlesions.core import files
 from skinlesions.core.classes import CLASSES, LOGIT_COLUMNS
-from skinlesions.data import balancing, images, splits
-from skinlesions.evaluation import metrics
-from skinlesions.models import augmentation, backbones, heads, inception_resnet
-
-# Rows of features, or images, per step when a network only predicts.
-PREDICTION_BATCH = 512
-IMAGE_BATCH = 64
-
-# The code that unfinished folds depend on.
-CODE = tuple(
-    Path(module.__file__)
-    for module in (sys.modules[__name__], balancing, splits, heads, augmentation, backbones, inception_resnet)
-)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How one model is built and trained; the names are those of params.yaml."""
-
-    hidden_units: int
-    dropout: float
-    l2: float
-    learning_rate: float
-    batch_size: int
-    epochs: int
-    patience: int
-    reduce_patience: int
+from skinlesions.core.config import Head
+from skinlesions.data import balancing, splits
+from skinlesions.training import first_phase
+from skinlesions.training.first_phase import predict
 
 
 @dataclass(frozen=True)
@@ -71,7 +47,8 @@ class Result:
         logits_test: float32 [N, 7], row i from the network whose test fold has image i.
         logits_validation: float32 [N, 7], row i from the network whose validation fold has image i.
         history: fold, phase (1: from fresh weights; 2: fine-tuning), epoch, learning_rate, loss, val_loss,
-            val_accuracy, val_balanced_accuracy, chosen (the epoch of the phase whose weights are kept).
+            val_accuracy, val_balanced_accuracy, diverged (whether the loss left all bounds, or a validation logit was
+            not finite), chosen (the epoch of the phase whose weights are kept).
     """
 
     logits_test: np.ndarray
@@ -95,161 +72,14 @@ class SecondPhase(Protocol):
     def check_time(self, folds: int) -> None:
         """Say how long `folds` folds take; refuse if that is too long."""
 
-    def fold(self, number: int, first_phase: Callable[[], Fold], partial: Path | None, name: str) -> Fold:
-        """Train fold `number`, after `first_phase`, which is not called if an interrupted run got further."""
-
-
-@keras.saving.register_keras_serializable("skinlesions")
-class BalancedCrossEntropy(keras.losses.Loss):
-    """Cross-entropy of logits + offset, with the focal factor (1 - p)^gamma; class weights come as sample weights.
-
-    Sources: offset, Menon et al. 2021, eq. 10; focal factor, Lin et al. 2017, eq. 4. Both zero: plain cross-entropy.
-    """
-
-    def __init__(self, offset: np.ndarray, gamma: float, name: str = "balanced_cross_entropy") -> None:
-        super().__init__(name=name)
-        self.offset = np.asarray(offset, "float32")
-        self.gamma = gamma
-
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-        """The loss of every image [n]; `y_true` one-hot [n, 7], `y_pred` logits [n, 7]."""
-        log_probability = ops.sum(y_true * ops.log_softmax(y_pred + self.offset), axis=-1)
-        if self.gamma == 0:
-            return -log_probability
-        # 1 - p may round to 0 or less when p is 1; a power of a negative number is NaN, and so is a root's slope at 0.
-        return -log_probability * ops.maximum(1 - ops.exp(log_probability), keras.config.epsilon()) ** self.gamma
-
-    def get_config(self) -> dict[str, object]:
-        """The arguments that rebuild this loss."""
-        return {"offset": self.offset.tolist(), "gamma": self.gamma, "name": self.name}
-
-
-class ValidationScore(keras.callbacks.Callback):
-    """After every epoch: the scores of the validation images, for the other callbacks, the history and the terminal."""
-
-    def __init__(self, name: str, inputs: np.ndarray, labels: np.ndarray) -> None:
-        super().__init__()
-        self.name, self.inputs, self.labels = name, inputs, labels
-        self.rows: list[dict[str, float]] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Score, note and print."""
-        scores = metrics.summary(self.labels, metrics.softmax(predict(self.model, self.inputs)))
-        logs["val_loss"], logs["val_accuracy"] = scores["nll"], scores["accuracy"]
-        logs["val_balanced_accuracy"] = scores["balanced_accuracy"]
-        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        names = ("loss", "val_loss", "val_accuracy", "val_balanced_accuracy")
-        self.rows.append({"epoch": epoch + 1, "learning_rate": rate, **{name: float(logs[name]) for name in names}})
-        print(
-            f"{self.name}, epoch {epoch + 1}: loss {logs['loss']:.4f}, "
-            f"validation balanced accuracy {scores['balanced_accuracy']:.4f}, learning rate {rate:.2g}",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-def make_deterministic(seed: int, deterministic: bool) -> None:
-    """Seed everything random; if `deterministic`, also make the operations of TensorFlow repeat bit by bit.
-
-    The latter switches XLA off and cannot be undone in this process.
-    """
-    keras.utils.set_random_seed(seed)
-    if deterministic and keras.backend.backend() == "tensorflow":
-        import tensorflow
-
-        tensorflow.config.experimental.enable_op_determinism()
-
-
-def load_inputs(path: Path, image_size: int | None = None) -> np.ndarray:
-    """What a model reads: frozen features, float32 [N, D], or images, uint8 [N, image_size, image_size, 3].
-
-    Args:
-        path: a .npy file of float16 features or of uint8 images.
-        image_size: what images are scaled down to.
-    """
-    array = files.read_array(path, memory_map=True)
-    if array.ndim == 2:
-        return array.astype("float32")
-    return images.scaled_down(path, image_size or array.shape[1])
-
-
-def predict(network: keras.Model, inputs: np.ndarray, views: int = 1) -> np.ndarray:
-    """The logits, float32 [n, 7], of `inputs` [n, ...].
-
-    Args:
-        views: 8 averages the logits of an image over the symmetries of the square; 1 takes it as it is.
-    """
-    batch = PREDICTION_BATCH if inputs.ndim == 2 else IMAGE_BATCH
-    parts = [
-        np.mean([np.asarray(network.predict_on_batch(view)) for view in augmentation.views(part, views)], axis=0)
-        for part in (inputs[start : start + batch] for start in range(0, len(inputs), batch))
-    ]
-    return np.concatenate(parts)
-
-
-def builder(settings: Settings, augmented: str = "none") -> Callable[[np.ndarray], keras.Model]:
-    """What makes a fresh network, given the training inputs of a fold: a head for features, the baseline for images."""
-
-    def build(inputs: np.ndarray) -> keras.Model:
-        if inputs.ndim == 2:
-            return heads.head(inputs, settings.hidden_units, settings.dropout, settings.l2)
-        return heads.baseline_cnn(inputs.shape[1], settings.hidden_units, settings.dropout, settings.l2, augmented)
-
-    return build
-
-
-def fit(
-    network: keras.Model,
-    training: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray],
-    settings: Settings,
-    plan: balancing.Plan,
-    *,
-    seed: int,
-    name: str,
-) -> pd.DataFrame:
-    """Train `network`, leave in it the weights of the epoch with the best validation balanced accuracy.
-
-    Args:
-        training: inputs [n, ...] and labels int [n].
-        validation: the same of the validation fold.
-        plan: what is done against class imbalance.
-        name: what the progress lines call it.
-
-    Returns:
-        The history, one row per epoch: epoch, learning_rate, loss, val_loss, val_accuracy, val_balanced_accuracy,
-        chosen.
-    """
-    inputs, labels = training
-    class_counts = balancing.counts(labels)
-    seen = balancing.sample(plan, labels, seed)
-    score = ValidationScore(name, *validation)
-    watched = {"monitor": "val_balanced_accuracy", "mode": "max"}
-    network.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
-        loss=BalancedCrossEntropy(balancing.logit_offset(plan, class_counts), plan.gamma),
-    )
-    network.fit(
-        inputs[seen],
-        np.eye(len(CLASSES), dtype="float32")[labels[seen]],
-        sample_weight=balancing.class_weights(plan, class_counts)[labels[seen]].astype("float32"),
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        verbose=0,
-        callbacks=[
-            score,
-            keras.callbacks.ReduceLROnPlateau(**watched, factor=0.5, patience=settings.reduce_patience),
-            keras.callbacks.EarlyStopping(**watched, patience=settings.patience, restore_best_weights=True),
-        ],
-    )
-    history = pd.DataFrame(score.rows)
-    return history.assign(chosen=history.index == history["val_balanced_accuracy"].idxmax())
+    def fold(self, number: int, train_first: Callable[[], Fold], partial: Path | None, name: str) -> Fold:
+        """Train fold `number`, after `train_first`, which is not called if an interrupted run got further."""
 
 
 def cross_validate(
     build: Callable[[np.ndarray], keras.Model],
     data: Data,
-    settings: Settings,
+    settings: Head,
     plan: balancing.Plan,
     *,
     seed: int,
@@ -269,11 +99,12 @@ def cross_validate(
         weights_folder: where each network's weights go, as fold_K.weights.h5, if there is a `partial`; None: they
             are not kept.
         partial: a folder for finished folds; None: an interrupted run begins anew.
-        key: what the result depends on beside the arguments; finished folds with another key are discarded.
+        key: what the result depends on beside the arguments, see models.resumption.key; finished folds with another
+            key are discarded.
     """
     labels, folds = data.labels, int(data.fold.max()) + 1
     if partial is not None:
-        key = {"key": key, "settings": asdict(settings), "plan": asdict(plan), "seed": seed, "views": views}
+        key = {"key": key, "settings": settings.model_dump(), "plan": asdict(plan), "seed": seed, "views": views}
         files.keep_only_matching(partial, key)
     done = [partial is not None and (partial / f"fold_{number}" / "history.csv").exists() for number in range(folds)]
     if second_phase is not None and not all(done):
@@ -289,16 +120,16 @@ def cross_validate(
             print(f"{label}: finished by an earlier run", file=sys.stderr, flush=True)
         else:
 
-            def first_phase(number: int = number, label: str = label) -> Fold:
+            def train_first(number: int = number, label: str = label) -> Fold:
                 """The network on fresh weights."""
                 seen = views if second_phase is None else 1  # a head on features, which have no symmetries
                 return _train_fold(build, data, number, settings, plan, seed=seed + number, name=label, views=seen)
 
             if second_phase is None:
                 keras.backend.clear_session()
-                trained = first_phase()
+                trained = train_first()
             else:
-                trained = second_phase.fold(number, first_phase, folder, label)
+                trained = second_phase.fold(number, train_first, folder, label)
             if folder is not None:
                 _keep(trained, folder)
         if folder is not None:
@@ -322,7 +153,7 @@ def _train_fold(
     build: Callable[[np.ndarray], keras.Model],
     data: Data,
     number: int,
-    settings: Settings,
+    settings: Head,
     plan: balancing.Plan,
     *,
     seed: int,
@@ -335,7 +166,7 @@ def _train_fold(
     keras.utils.set_random_seed(seed)
     network = build(inputs[training])
     seen, validated = (inputs[training], labels[training]), (inputs[validation], labels[validation])
-    history = fit(network, seen, validated, settings, plan, seed=seed, name=name)
+    history = first_phase.fit(network, seen, validated, settings, plan, seed=seed, name=name)
     history.insert(0, "phase", 1)
     return Fold(network, history, predict(network, inputs[validation], views), predict(network, inputs[test], views))
 

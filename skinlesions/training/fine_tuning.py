@@ -6,26 +6,25 @@ once and reset between folds. After every epoch all of its state is on disk, and
 the fold and the epoch: an interrupted run goes on from the last epoch and ends as if nothing had happened.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
-import pandas as pd
-from keras import ops
 
-from skinlesions.core import files, paths
+from skinlesions.core import paths
 from skinlesions.core.classes import CLASSES
+from skinlesions.core.config import FineTune
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, splits
-from skinlesions.evaluation import metrics
 from skinlesions.models import augmentation, networks
-from skinlesions.training.cross_validation import BalancedCrossEntropy, Data, Fold, predict
+from skinlesions.training.batches import Batches, ImageStore, MixUp
+from skinlesions.training.checkpoint import State, assign, values_of
+from skinlesions.training.cross_validation import Data, Fold
+from skinlesions.training.first_phase import BalancedCrossEntropy, epoch_row, loss_limit, predict
 
 # The norm to which the gradient of a step is clipped: the rare classes weigh up to twelve times the mean.
 GRADIENT_NORM = 1.0
@@ -42,83 +41,12 @@ TIMED = 3
 PREDICTED_AT_ONCE = 64
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a network is fine-tuned; the names are those of params.yaml, `train.fine_tune`, and of the model.
-
-    Attributes:
-        epochs: at most; the learning rate is planned for all of them.
-        patience: epochs without a better validation balanced accuracy before a fold stops.
-        batch_size: images per step.
-        learning_rate: at its highest; it rises linearly for `warmup_epochs` and falls to zero as a cosine.
-        weight_decay: of AdamW, on kernels only.
-        label_smoothing: the share of the label that is spread over all classes.
-        from_layer: the first layer of the trunk that is trained; `all`: every layer.
-        batch_norm: `frozen` keeps the statistics and scales of the batch normalisations, `trained` does not.
-        augmentation: one of augmentation.KINDS.
-        precision: Keras' name of a policy: float32, mixed_float16 or mixed_bfloat16.
-        xla: whether steps are compiled by XLA; None leaves it to Keras.
-        device_memory_gigabytes: images that take no more than this stay in the memory of an accelerator.
-        max_hours: a run that would take longer is refused.
-        views: over how many symmetries of the square the final logits are averaged, 1 or 8.
-    """
-
-    epochs: int
-    patience: int
-    batch_size: int
-    learning_rate: float
-    warmup_epochs: float
-    weight_decay: float
-    label_smoothing: float
-    from_layer: str
-    batch_norm: str
-    augmentation: str
-    precision: str
-    xla: bool | None
-    device_memory_gigabytes: float
-    max_hours: float
-    views: int
-
-
 @keras.saving.register_keras_serializable("skinlesions")
-class ImageStore(keras.layers.Layer):
-    """Keeps all images in the memory of the device: row numbers int [n] in, uint8 images [n, S, S, 3] out."""
+class Optimizer(keras.optimizers.AdamW):
+    """AdamW, by which training goes on from its own weights if it averages them: the averages are for scoring only."""
 
-    def __init__(self, images: np.ndarray, **kwargs: object) -> None:
-        super().__init__(**{"trainable": False, "dtype": "float32", **kwargs})
-        self.images = self.add_weight(
-            shape=images.shape,
-            dtype="uint8",
-            initializer=lambda shape, dtype: ops.convert_to_tensor(images),
-            trainable=False,
-            autocast=False,
-            name="images",
-        )
-
-    def call(self, rows: keras.KerasTensor) -> keras.KerasTensor:
-        """The images of these rows."""
-        return ops.take(self.images, rows, axis=0)
-
-
-class Batches(keras.utils.PyDataset):
-    """Images in their order with targets and weights, batch by batch; what does not fill a last one is left out."""
-
-    def __init__(
-        self, inputs: np.ndarray, rows: np.ndarray, targets: np.ndarray, weights: np.ndarray, batch_size: int
-    ) -> None:
-        # A second thread gathers the next images while the device works on these.
-        super().__init__(workers=2, max_queue_size=4)
-        self.inputs, self.rows, self.targets, self.weights = inputs, rows, targets, weights
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        """The number of batches."""
-        return len(self.rows) // self.batch_size
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Batch `number`: inputs, targets, weights."""
-        part = slice(number * self.batch_size, (number + 1) * self.batch_size)
-        return self.inputs[self.rows[part]], self.targets[part], self.weights[part]
+    def finalize_variable_values(self, var_list: list[keras.Variable]) -> None:
+        """Leave the weights alone, which Keras replaces by their averages at the end of every `fit`."""
 
 
 class FineTuner:
@@ -127,7 +55,7 @@ class FineTuner:
     def __init__(
         self,
         description: networks.Description,
-        settings: Settings,
+        settings: FineTune,
         images: np.ndarray,
         data: Data,
         plan: balancing.Plan,
@@ -171,8 +99,13 @@ class FineTuner:
             else:
                 self.inputs = self.images
                 source = pixels = keras.Input(self.images.shape[1:], dtype="uint8", name="pixels")
-            self.trained = keras.Model(source, self.network(augment(pixels)))
-        self.fresh = _values(self.network.variables)
+            shown = augment(pixels)
+            if self.settings.mixup:
+                shares = keras.Input((), dtype="float32", name="shares")
+                source, shown = (source, shares), MixUp()(shown, shares)
+            self.trained = keras.Model(source, self.network(shown))
+        self.fresh = values_of(self.network.variables)
+        self.limit = loss_limit(self.trained)
 
     def _images_stay_on_the_device(self) -> bool:
         """Whether there is an accelerator, with room for all images."""
@@ -188,7 +121,13 @@ class FineTuner:
             warmup_target=settings.learning_rate if warmup else None,
             warmup_steps=warmup,
         )
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, global_clipnorm=GRADIENT_NORM)
+        optimizer = Optimizer(
+            schedule,
+            weight_decay=settings.weight_decay,
+            global_clipnorm=GRADIENT_NORM,
+            use_ema=settings.weight_average > 0,
+            ema_momentum=settings.weight_average,
+        )
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         self.offset = offset
         self.trained.compile(
@@ -197,14 +136,14 @@ class FineTuner:
             jit_compile="auto" if settings.xla is None else settings.xla,
         )
         self.trained.optimizer.build(self.trained.trainable_variables)
-        self.fresh_optimizer = _values(self.trained.optimizer.variables)
+        self.fresh_optimizer = values_of(self.trained.optimizer.variables)
 
     def _reset(self, fold: int) -> None:
         """The network as it was built, ready for `fold`."""
         if not np.array_equal(self.offset, self._offset(fold)):
             self._compile(self._offset(fold))
-        _assign(self.network.variables, self.fresh)
-        _assign(self.trained.optimizer.variables, self.fresh_optimizer)
+        assign(self.network.variables, self.fresh)
+        assign(self.trained.optimizer.variables, self.fresh_optimizer)
 
     # --- the data of a fold ---
 
@@ -225,13 +164,15 @@ class FineTuner:
         """The log priors that the loss adds."""
         return balancing.logit_offset(self.plan, self._counts(fold))
 
-    def _batches(self, fold: int, rows: np.ndarray) -> Batches:
+    def _batches(self, fold: int, rows: np.ndarray, draws: np.random.Generator) -> Batches:
         """The images `rows` in this order, as the training of `fold` sees them."""
         labels = self.data.labels[rows]
         smoothing = self.settings.label_smoothing
         targets = (1 - smoothing) * np.eye(len(CLASSES), dtype="float32")[labels] + smoothing / len(CLASSES)
-        weights = balancing.class_weights(self.plan, self._counts(fold))[labels]
-        return Batches(self.inputs, rows, targets.astype("float32"), weights.astype("float32"), self.batch_size)
+        sample_weights = balancing.class_weights(self.plan, self._counts(fold))[labels].astype("float32")
+        shares = draws.beta(self.settings.mixup, self.settings.mixup, len(rows)) if self.settings.mixup else None
+        shares = None if shares is None else shares.astype("float32")
+        return Batches(self.inputs, rows, targets.astype("float32"), sample_weights, self.batch_size, shares)
 
     # --- the time it takes ---
 
@@ -242,7 +183,8 @@ class FineTuner:
             UserError: longer than `max_hours`.
         """
         settings, (training, validation, _) = self.settings, self._roles(0)
-        step = _seconds(lambda count: self._fit(self._batches(0, np.resize(training, count * self.batch_size))))
+        draws = np.random.default_rng(self.seed)
+        step = _seconds(lambda count: self._fit(self._batches(0, np.resize(training, count * self.batch_size), draws)))
         shown = np.resize(validation, PREDICTED_AT_ONCE)
         image = _seconds(lambda count: predict(self.network, self.images[np.tile(shown, count)])) / len(shown)
         scored = len(validation) * (settings.epochs + 1 + 2 * settings.views)
@@ -253,17 +195,17 @@ class FineTuner:
         if hours > settings.max_hours:
             raise UserError(
                 f"{what} would take {speed}, more than train.max_hours ({settings.max_hours:g}) allows. Keep the "
-                "frozen features (`python -m skinlesions.core.config apply presets/cpu.yaml`), use a GPU, lower "
+                "frozen features (`skinlesions params cpu`), use a GPU, lower "
                 "train.fine_tune.epochs, or raise train.max_hours"
             )
 
     # --- a fold ---
 
-    def fold(self, number: int, first_phase: Callable[[], Fold], partial: Path | None, name: str) -> Fold:
+    def fold(self, number: int, train_first: Callable[[], Fold], partial: Path | None, name: str) -> Fold:
         """Fine-tune the network of fold `number`, and leave in it the weights of its best epoch.
 
         Args:
-            first_phase: trains the head; not called if an earlier run got further.
+            train_first: trains the head; not called if an earlier run got further.
             partial: a folder for the state after every epoch; None: an interruption loses the fold.
             name: what the progress lines call it.
 
@@ -274,27 +216,25 @@ class FineTuner:
         self._reset(number)
         state = None if partial is None else State.read(partial)
         if state is None:
-            first = first_phase()
+            first = train_first()
             networks.copy_head(first.network, self.network)
             state = State(rows=first.history.to_dict("records"))
-            self._score(number, state, float("nan"), name)
+            self._score(number, state, None, name)
         else:
-            _assign(self.network.variables, state.network)
-            _assign(self.trained.optimizer.variables, state.optimizer)
+            assign(self.network.variables, state.network)
+            assign(self.trained.optimizer.variables, state.optimizer)
             print(
                 f"{name}: goes on after epoch {state.epoch}, which an earlier run finished", file=sys.stderr, flush=True
             )
-        while state.epoch < self.settings.epochs and state.epoch - state.best_epoch < self.settings.patience:
+        while not self._is_over(state):
             loss = self._train_epoch(number, state.epoch + 1)
             state.epoch += 1
             self._score(number, state, loss, name)
             if partial is not None:
-                state.network, state.optimizer = (
-                    _values(self.network.variables),
-                    _values(self.trained.optimizer.variables),
-                )
+                state.network = values_of(self.network.variables)
+                state.optimizer = values_of(self.trained.optimizer.variables)
                 state.write(partial)
-        _assign(self.network.variables, state.best)
+        assign(self.network.variables, state.best)
         _, validation, test = self._roles(number)
         logits = [predict(self.network, self.images[part], self.settings.views) for part in (validation, test)]
         return Fold(self.network, state.history(), *logits)
@@ -302,89 +242,44 @@ class FineTuner:
     def _train_epoch(self, fold: int, epoch: int) -> float:
         """One pass over the training images, in an order of its own; the mean loss."""
         random = np.random.SeedSequence([self.seed, fold, epoch])
-        order = np.random.default_rng(random).permutation(self._seen(fold))[: self.steps * self.batch_size]
+        draws = np.random.default_rng(random)
+        order = draws.permutation(self._seen(fold))[: self.steps * self.batch_size]
         # What augmentation and dropout draw follows from the epoch too, not from what was drawn before.
         seeds = [variable for variable in self.trained.variables if "seed_generator" in variable.path]
         for variable, seed in zip(seeds, random.generate_state(len(seeds)), strict=True):
             variable.assign(np.array([seed, 0]).astype(variable.dtype))
-        return self._fit(self._batches(fold, order))
+        return self._fit(self._batches(fold, order, draws))
 
     def _fit(self, batches: Batches) -> float:
         """One pass over `batches`; the mean loss."""
         return float(self.trained.fit(batches, epochs=1, shuffle=False, verbose=0).history["loss"][0])
 
-    def _score(self, fold: int, state: "State", loss: float, name: str) -> None:
+    def _is_over(self, state: State) -> bool:
+        """Whether `state` is of the last epoch: all are done, none got better for long, or there is no way back."""
+        waited = state.epoch - state.best_epoch
+        last = state.rows[-1]["val_balanced_accuracy"]
+        return state.epoch >= self.settings.epochs or waited >= self.settings.patience or np.isnan(last)
+
+    def _score(self, fold: int, state: State, loss: float | None, name: str) -> None:
         """Score the validation images; note it, print it, and keep the weights if they are the best so far."""
         validation = self._roles(fold)[1]
-        probabilities = metrics.softmax(predict(self.network, self.images[validation]))
-        scores = metrics.summary(self.data.labels[validation], probabilities)
-        rate = float(ops.convert_to_numpy(self.trained.optimizer.learning_rate))
-        validated = {"val_loss": "nll", "val_accuracy": "accuracy", "val_balanced_accuracy": "balanced_accuracy"}
-        row = {"phase": 2, "epoch": state.epoch, "learning_rate": rate, "loss": loss}
-        state.rows.append(row | {column: float(scores[metric]) for column, metric in validated.items()})
+        if averaged := self.settings.weight_average > 0 and state.epoch > 0:
+            weights, optimizer = self.trained.trainable_variables, self.trained.optimizer
+            own = values_of(weights)
+            assign(weights, values_of(optimizer._model_variables_moving_average))
+        logits, labels = predict(self.network, self.images[validation]), self.data.labels[validation]
+        label = f"{name}, fine-tuning epoch {state.epoch}"
+        row = epoch_row(label, self.trained, labels, logits, loss, self.limit)
+        state.rows.append({"phase": 2, "epoch": state.epoch, **row})
+        if state.epoch == 0 and row["diverged"]:
+            raise UserError(
+                f"{name}: the network gives numbers that are not finite before any fine-tuning; set "
+                "train.fine_tune.precision to float32, or check the weights of the backbone"
+            )
         if state.best_epoch == state.epoch:
-            state.best = _values(self.network.variables)
-        print(
-            f"{name}, fine-tuning epoch {state.epoch}: loss {loss:.4f}, "
-            f"validation balanced accuracy {scores['balanced_accuracy']:.4f}, learning rate {rate:.2g}",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
-@dataclass
-class State:
-    """All that an unfinished fold needs to go on.
-
-    Attributes:
-        rows: of the history so far, both phases.
-        epoch: how many epochs of the second phase are finished.
-        network, optimizer: the values of their variables after that epoch.
-        best: the values of the network's variables after the best epoch.
-    """
-
-    rows: list[dict[str, float]]
-    epoch: int = 0
-    network: list[np.ndarray] = field(default_factory=list)
-    optimizer: list[np.ndarray] = field(default_factory=list)
-    best: list[np.ndarray] = field(default_factory=list)
-
-    @property
-    def best_epoch(self) -> int:
-        """The first epoch with the best validation balanced accuracy."""
-        second = [row for row in self.rows if row["phase"] == 2]
-        return max(second, key=lambda row: (row["val_balanced_accuracy"], -row["epoch"]))["epoch"]
-
-    def history(self) -> pd.DataFrame:
-        """The rows as a table; in the second phase the best epoch is the chosen one."""
-        best = self.best_epoch
-        rows = [row if row["phase"] == 1 else {**row, "chosen": row["epoch"] == best} for row in self.rows]
-        return pd.DataFrame(rows)
-
-    def write(self, folder: Path) -> None:
-        """Write the state into `folder`, whole or not at all.
-
-        The best weights have a file of their own, named by their epoch, that is written when there are better ones;
-        the file of the state, replaced in one step, says which it goes with.
-        """
-        best = folder / f"best_{self.best_epoch}.npz"
-        if self.best_epoch == self.epoch or not best.exists():
-            _write_arrays(best, {"best": self.best})
-        known = {"rows": self.rows, "epoch": self.epoch}
-        _write_arrays(folder / "state.npz", {"network": self.network, "optimizer": self.optimizer}, known)
-        for other in folder.glob("best_*.npz"):
-            if other != best:
-                other.unlink()
-
-    @classmethod
-    def read(cls, folder: Path) -> "State | None":
-        """The state in `folder`; None if there is none."""
-        if not (folder / "state.npz").exists():
-            return None
-        arrays, known = _read_arrays(folder / "state.npz")
-        state = cls(**known, **arrays)
-        state.best = _read_arrays(folder / f"best_{state.best_epoch}.npz")[0]["best"]
-        return state
+            state.best = values_of(self.network.variables)
+        if averaged:
+            assign(weights, own)
 
 
 def device() -> str:
@@ -423,34 +318,6 @@ def _policy(precision: str) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _values(variables: list[keras.Variable]) -> list[np.ndarray]:
-    """Copies of the values of `variables`."""
-    return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
-
-
-def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
-    """Give `variables` these values."""
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-
-
-def _write_arrays(path: Path, lists: dict[str, list[np.ndarray]], known: dict[str, object] | None = None) -> None:
-    """Write lists of arrays, and what JSON can hold, to one .npz file."""
-    arrays = {f"{name}.{position}": array for name, values in lists.items() for position, array in enumerate(values)}
-    with files.replacing(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, known=json.dumps(known or {}), **arrays)
-
-
-def _read_arrays(path: Path) -> tuple[dict[str, list[np.ndarray]], dict[str, object]]:
-    """What _write_arrays wrote."""
-    lists: dict[str, list[np.ndarray]] = {}
-    with np.load(path, allow_pickle=False) as stored:
-        for key in stored.files:  # in the order in which they were written
-            if key != "known":
-                lists.setdefault(key.rpartition(".")[0], []).append(stored[key])
-        return lists, json.loads(str(stored["known"]))
 
 
 def _seconds(work: Callable[[int], object]) -> float:

@@ -3,25 +3,26 @@
 import numpy as np
 import pandas as pd
 
+from skinlesions.core import config
 from skinlesions.data import balancing, predictions
-from skinlesions.evaluation import subgroups
+from skinlesions.evaluation import attributes
 from skinlesions.evaluation.study import Study
 
 PLAN = balancing.Plan("balanced_weights", 0.6711, 0.999, 2.0, 1.0)
 
-SETTINGS = {
-    "confidence": 0.95,
-    "interval_method": "percentile",
-    "resamples": 200,
-    "test_resamples": 200,
-    "seed": 4,
-    "ensemble": "all",
-    "calibrated_by": "vector",
-}
+SETTINGS = config.Compare(
+    confidence=0.95,
+    interval_method="percentile",
+    resamples=50,
+    test_resamples=80,
+    seed=4,
+    ensemble="all",
+    calibrated_by="vector",
+)
 
 
 def metadata(image_ids: pd.Series, seed: int = 0) -> pd.DataFrame:
-    """Made-up metadata of the images, as subgroups.metadata_table gives them; some are unknown."""
+    """Made-up metadata of the images, as attributes.metadata_table gives them; some are unknown."""
     generator = np.random.default_rng(seed)
     count = len(image_ids)
     return pd.DataFrame(
@@ -32,7 +33,21 @@ def metadata(image_ids: pd.Series, seed: int = 0) -> pd.DataFrame:
             "localization": generator.choice(["back", "face", "abdomen"], size=count),
             "dx_type": generator.choice(["histo", "follow_up"], size=count),
         }
-    )[list(subgroups.METADATA_COLUMNS)]
+    )[list(attributes.METADATA_COLUMNS)]
+
+
+def with_metadata(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """`index` with made-up metadata, the same for all images of a lesion; nevi are confirmed in two ways."""
+    generator = np.random.default_rng(seed)
+    lesions = index.drop_duplicates("lesion_id").set_index("lesion_id")
+    count = len(lesions)
+    lesions["age"] = generator.choice([20, 35, 50, 65, 80, np.nan], size=count)
+    lesions["sex"] = generator.choice(["female", "male"], size=count)
+    lesions["localization"] = generator.choice(["back", "face", "scalp"], size=count, p=[0.6, 0.35, 0.05])
+    followed = (lesions["dx"] == "nv") & (generator.random(count) < 0.5)
+    lesions["dx_type"] = np.where(followed, "follow_up", "histo")
+    columns = ["age", "sex", "localization", "dx_type"]
+    return index.join(lesions[columns], on="lesion_id")
 
 
 def described(name: str, **changed: object) -> dict[str, object]:

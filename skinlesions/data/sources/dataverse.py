@@ -4,7 +4,6 @@ The file list comes from Dataverse's API, the content from presigned addresses o
 redirects. These expire, so every attempt asks the API again.
 """
 
-import hashlib
 import json
 import re
 import shutil
@@ -16,7 +15,7 @@ from typing import Any
 
 import requests
 
-from skinlesions.core import paths
+from skinlesions.core import files, paths
 from skinlesions.core.errors import UserError
 from skinlesions.core.progress import Progress
 
@@ -294,12 +293,7 @@ def is_whole(path: Path, file: PublishedFile) -> bool:
     """Whether `path` has the MD5 that Dataverse lists, and the size and the SHA-256 that are pinned here, if any."""
     if not path.exists() or file.bytes not in (None, _size(path)):
         return False
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            md5.update(chunk)
-            sha256.update(chunk)
-    return md5.hexdigest() == file.md5 and file.sha256 in (None, sha256.hexdigest())
+    return files.md5(path) == file.md5 and file.sha256 in (None, files.sha256(path))
 
 
 def _hash_name(file: PublishedFile) -> str:

@@ -4,7 +4,6 @@ It consists of a zip file or folder of images and of a table of their diagnoses,
 two are found where the files of HAM10000 are, at a path of their own, or, the official test set, at Harvard Dataverse.
 """
 
-import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,10 @@ from skinlesions.core import files, paths
 from skinlesions.core.config import External
 from skinlesions.core.errors import UserError
 from skinlesions.data.sources import dataverse, ham10000
+from skinlesions.data.sources.archives import ImageFile
 from skinlesions.data.sources.checks import check_names, listing, raise_faults
 from skinlesions.data.sources.dataverse import PublishedFile
-from skinlesions.data.sources.ham10000 import ImageFile, Layout
+from skinlesions.data.sources.ham10000 import Layout
 from skinlesions.data.sources.raw import write_raw
 
 COLUMNS = ("image_id", "lesion_id", "dx")
@@ -131,7 +131,7 @@ def write(
     dropped = [name for name in WITHOUT_IMAGE if name not in found and name in set(table["image_id"])]
     table = table[~table["image_id"].isin(dropped)].reset_index(drop=True)
     check_names({image_id: image.name for image_id, image in found.items()}, table, paths.relative(ground_truth))
-    hashes = {image.image_id: hashlib.sha256(content).hexdigest() for image, content in ham10000.read_images(found)}
+    hashes = {image.image_id: files.sha256(content) for image, content in ham10000.read_images(found)}
     check_external(table, hashes, pd.read_csv(raw / "metadata.csv"), pd.read_csv(raw / "manifest.csv"))
 
     notes = [f"{name} has a diagnosis but no published image, and is left out." for name in dropped]

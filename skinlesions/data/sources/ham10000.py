@@ -12,9 +12,6 @@ import csv
 import io
 import os
 import re
-import stat
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +20,13 @@ import pandas as pd
 
 from skinlesions.core import paths
 from skinlesions.core.errors import UserError
-from skinlesions.data.sources.checks import (
-    IDENTIFIER,
-    MAXIMUM_IMAGE_BYTES,
-    check_columns,
-    check_metadata,
-    listing,
-    raise_faults,
-)
+from skinlesions.data.sources import archives
+from skinlesions.data.sources.archives import MAXIMUM_IMAGE_BYTES, ImageFile
+from skinlesions.data.sources.checks import IDENTIFIER, check_columns, check_metadata, listing, raise_faults
 
 METADATA_NAME = re.compile(r"ham10000_metadata(\.csv|\.tab)?", re.IGNORECASE)
 PART_NAME = re.compile(r"ham10000_images_part_([12])(\.zip)?", re.IGNORECASE)
-IMAGE_NAME = re.compile(r"(?P<image_id>[^.].*)\.jpe?g", re.IGNORECASE)
+IMAGE_NAME = re.compile(r"[^.].*\.jpe?g", re.IGNORECASE)
 
 # Where the files are, unless data.folder says so.
 FOLDER_VARIABLE = "HAM10000_DIR"
@@ -55,21 +47,6 @@ class Layout:
     metadata: Path
     archives: tuple[Path, ...]
     folders: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """One image: a file (`member` is None), or the member of that name in the zip file `path`."""
-
-    image_id: str
-    path: Path
-    member: str | None
-
-    @property
-    def name(self) -> str:
-        """The image as written in messages."""
-        where = paths.relative(self.path)
-        return where if self.member is None else f"{where}, member {self.member}"
 
 
 def given_folder(folder: str | None) -> Path | None:
@@ -200,84 +177,34 @@ def list_images(layout: Layout) -> dict[str, ImageFile]:
             images[image.image_id] = image
 
     for path in layout.archives:
-        for image_id, member in _members(path):
-            add(ImageFile(image_id, path, member))
+        for member in _members(path):
+            add(ImageFile(Path(member).stem, path, member))
     for folder in layout.folders:
         for name in _image_names(folder):
-            add(ImageFile(IMAGE_NAME.fullmatch(name)["image_id"], folder / name, None))
+            add(ImageFile(Path(name).stem, folder / name, None))
             if (folder / name).stat().st_size > MAXIMUM_IMAGE_BYTES:
                 faults.append(f"{paths.relative(folder / name)}: more than {MAXIMUM_IMAGE_BYTES:,} bytes; replace it")
     raise_faults("images", faults)
     return images
 
 
-def _members(path: Path) -> list[tuple[str, str]]:
-    """The (image id, member name) of every image in the zip file, after a look at all its names and sizes."""
-    file = paths.relative(path)
-    faults, members = [], []
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UserError(f"{file}: not a whole zip file ({error}); download it again") from None
-    for info in infos:
-        steps = info.filename.split("/")
-        match = IMAGE_NAME.fullmatch(steps[-1])
-        fault = unsafe_member(info)
-        if fault is None and (info.is_dir() or steps[0] == "__MACOSX" or not match):
-            continue
-        fault = fault or unreadable_member(info)
-        if fault is not None:
-            faults.append(f"member {info.orig_filename!r} {fault}; download the file again from its publisher")
-        else:
-            members.append((match["image_id"], info.filename))
-    raise_faults(file, faults)
-    return members
-
-
-def unsafe_member(info: zipfile.ZipInfo) -> str | None:
-    """What makes a member of a zip file one to keep away from, as the end of a sentence; None: nothing does."""
-    # zipfile cuts names at a NUL byte and turns the system's separator into a slash: judge the name as stored.
-    name = info.orig_filename
-    steps = name.replace("\\", "/").split("/")
-    if "\0" in name or "\\" in name or ":" in name or steps[0] == "" or ".." in steps:
-        return "has an unsafe path"
-    if stat.S_ISLNK(info.external_attr >> 16):
-        return "is a symbolic link"
-    return None
-
-
-def unreadable_member(info: zipfile.ZipInfo) -> str | None:
-    """Why an image in a zip file is not to be read, as the end of a sentence; None: it is."""
-    if info.flag_bits & 0x1:
-        return "is encrypted"
-    if info.file_size > MAXIMUM_IMAGE_BYTES:
-        return f"unpacks to {info.file_size:,} bytes; an image has at most {MAXIMUM_IMAGE_BYTES:,}"
-    return None
+def _members(path: Path) -> list[str]:
+    """The name of every image in the zip file, after a look at all its names and sizes."""
+    names, faults = archives.members(
+        path,
+        lambda name: not name.startswith("__MACOSX/") and IMAGE_NAME.fullmatch(name.rpartition("/")[2]) is not None,
+    )
+    raise_faults(paths.relative(path), [f"{fault}; download the file again from its publisher" for fault in faults])
+    return names
 
 
 def read_images(images: dict[str, ImageFile]) -> Iterator[tuple[ImageFile, bytes]]:
-    """Every image with its bytes, one at a time; each zip file is opened once and read in its own order.
+    """Every image with its bytes, one at a time, in the order of `images`.
 
     Raises:
         UserError: a file or member cannot be read.
     """
-    archive: zipfile.ZipFile | None = None
-    try:
-        for image in images.values():
-            try:
-                if image.member is None:
-                    yield image, image.path.read_bytes()
-                    continue
-                if archive is None or archive.filename != str(image.path):
-                    if archive is not None:
-                        archive.close()
-                    archive = zipfile.ZipFile(image.path)
-                # zipfile never gives more than the size in the directory, which _members has looked at.
-                content = archive.read(image.member)
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
-                raise UserError(f"{image.name}: cannot be read ({error}); download it again") from None
-            yield image, content
-    finally:
-        if archive is not None:
-            archive.close()
+    for image, content in archives.contents(images.values()):
+        if isinstance(content, ValueError):
+            raise UserError(f"{image.name}: {content}; download it again")
+        yield image, content

@@ -1,6 +1,5 @@
 """Writing data/raw: the images as they came, the metadata, the manifest and where it all is from."""
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterable
@@ -55,7 +54,7 @@ def write_raw(
         except ValueError as error:
             return f"{name} {error}; replace it with the published file"
         (folder / f"{image_id}.jpg").write_bytes(content)
-        return image_id, hashlib.sha256(content).hexdigest(), len(content), width, height
+        return image_id, files.sha256(content), len(content), width, height
 
     with Progress(label, len(metadata)) as progress:
         for result in in_order(check_and_write, images):

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from skinlesions.core import config, files, paths
 from skinlesions.core.classes import CLASSES, INDEX_COLUMNS
 from skinlesions.data import balancing
+from tests.helpers.project import tiny, write_params
 
 HERE = Path(__file__).parent
 BACKENDS = ("tensorflow", "jax")
@@ -39,25 +39,20 @@ BACKBONE = {
     "image_size": 32,
     "pooling": "average",
 }
-HEAD = {
-    "inputs": "features/tiny.npy",
-    "hidden_units": 16,
-    "dropout": 0.25,
-    "l2": 0.01,
-    "learning_rate": 0.01,
-    "batch_size": 16,
-    "epochs": 12,
-}
+HEAD = {"hidden_units": 16, "dropout": 0.25, "l2": 0.01, "learning_rate": 0.01, "batch_size": 16, "epochs": 12}
 MODELS = {
-    "frozen": {},
+    "frozen": {"inputs": "features/tiny.npy"},
     "scratch": {
         "inputs": "prepared/images.npy",
         "image_size": 46,
-        "learning_rate": 0.001,
-        "epochs": 1,
         "augmentation": "dihedral",
+        "head": {"learning_rate": 0.001, "epochs": 1},
     },
-    "tuned": {"epochs": 1, "fine_tune_from": "all", "fine_tune_learning_rate": 0.005},  # much is left to the latter
+    "tuned": {  # much is left to fine-tuning
+        "inputs": "features/tiny.npy",
+        "head": {"epochs": 1},
+        "fine_tune": {"from_layer": "all", "learning_rate": 0.005},
+    },
 }
 # All that has a state: statistics of batch normalisation, random augmentation and dropout, momenta, a schedule.
 FINE_TUNE = {"epochs": 3, "batch_size": 16, "warmup_epochs": 1, "batch_norm": "trained", "augmentation": "standard"}
@@ -99,15 +94,15 @@ class Project:
 
 
 def write_parameters(root: Path) -> None:
-    """The published parameters, with the backbone and the models above in addition, and little to do."""
-    values = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
+    """The smallest configuration, with the backbone and the models above instead of its own."""
+    values = tiny()
     values["features"]["batch_size"] = 16
     values["backbones"]["tiny"] = BACKBONE
-    template = values["models"]["resnet50"] | HEAD
-    values["models"] |= {name: template | model for name, model in MODELS.items()}
-    values["train"]["fine_tune"] |= FINE_TUNE
+    values["head"] |= HEAD
+    values["models"] |= MODELS
+    values["fine_tune"] |= FINE_TUNE
     config.validate(values)
-    files.write_text(root / "params.yaml", yaml.safe_dump(values, sort_keys=False))
+    write_params(root, values)
 
 
 def write_data(root: Path) -> None:

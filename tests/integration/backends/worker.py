@@ -9,14 +9,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import yaml
 
 import skinlesions
 from skinlesions.core import config, files, notebooks, paths
-from skinlesions.inference import predictor
 from skinlesions.models import networks, pretrained
 from skinlesions.stages import notebook as runner
-from skinlesions.training import cross_validation
+from skinlesions.training import first_phase
 
 BACKEND = keras.backend.backend()
 
@@ -26,7 +24,7 @@ def make_weights() -> None:
 
     Those as after initialisation, mean 0 and variance 1, would hide a backend that ignored them.
     """
-    settings = config.load().backbone("tiny")
+    settings = config.load().backbones["tiny"]
     keras.utils.set_random_seed(0)
     trunk = pretrained.plain(settings)
     images = np.random.default_rng(0).uniform(-1, 1, (64, *trunk.input_shape[1:])).astype("float32")
@@ -85,10 +83,9 @@ def train(model: str, *death: str) -> None:
     """Run notebook 03 for `model`, in this process, as far as the predictions; or to a `death`, see DieAfter."""
     if death:
         DieAfter(*death)
-    values = yaml.safe_load(paths.PARAMS.read_text(encoding="utf-8"))
-    variables = runner.flattened(values, [f"models.{model}", "train"]) | {"model": model}
+    variables = {"model": model}
     source = notebooks.read(paths.NOTEBOOKS / "03_train.ipynb")
-    runner.check_parameters(variables, runner.declared(source), "notebook 03", complete=True)
+    runner.check_parameters(variables, runner.declared(source), "notebook 03")
     for cell in source.cells:
         if cell.cell_type != "code" or runner.PARAMETERS_TAG in cell.metadata.get("tags", []):
             continue
@@ -102,8 +99,8 @@ def score(*models: str) -> None:
     pixels = files.read_array(paths.PREPARED_IMAGES)
     for name in models:
         description = networks.read(name)
-        inputs = predictor.network_inputs(description, pixels)
-        logits = cross_validation.predict(networks.load(description, fold=0), inputs, description.views)
+        inputs = networks.network_inputs(description, pixels)
+        logits = first_phase.predict(networks.load(description, fold=0), inputs, description.views)
         files.write_array(paths.ROOT / f"logits_{BACKEND}" / f"{name}.npy", logits)
 
 

@@ -7,7 +7,6 @@ import nbformat
 import pytest
 
 from skinlesions.core import notebooks, paths
-from skinlesions.core.config import load
 from skinlesions.stages import notebook as runner
 
 SOURCES = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
@@ -27,31 +26,6 @@ def code_cells(path):
 def python(cell):
     """The source of `cell` without lines for IPython."""
     return "\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith(("%", "!")))
-
-
-def blocks(name, defaults):
-    """The values of params.yaml that the notebook `name` declares, as the pipeline gives them to it."""
-    values = load().model_dump()
-    match name[:2]:
-        case "01":
-            tracked = ["explore"]
-        case "02":
-            tracked = ["balance"]
-        case "03":
-            tracked = ["train", f"models.{defaults['model']}"]
-        case "04":
-            return runner.flattened(values, ["compare"]) | {"models": list(values["models"])}
-        case "05":
-            tracked = ["explain"]
-        case "06":
-            tracked = ["leakage"]
-        case "07":
-            tracked = [f"compare.{key}" for key in ("confidence", "ensemble", "interval_method", "resamples", "seed")]
-            return runner.flattened(values, tracked) | {"models": list(values["models"])}
-        case _:
-            pytest.fail(f"{name}: say here which block of params.yaml it declares")
-    given = {"model": defaults["model"]} if "model" in defaults else {}
-    return runner.flattened(values, tracked) | given
 
 
 pytestmark = pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
@@ -78,19 +52,22 @@ def test_cells_have_readable_ids_and_no_stray_metadata(path):
         assert cell.source.strip(), f"{cell.id} is empty"
 
 
-def test_the_parameters_come_first_and_equal_params_yaml(path):
-    first = code_cells(path)[0]
-    assert first.metadata.get("tags") == [runner.PARAMETERS_TAG]
-    assert [cell.id for cell in code_cells(path) if cell.metadata.get("tags")] == [first.id]
-    defaults = runner.declared(read(path))
-    assert defaults == blocks(path.name, defaults)
+def test_its_settings_come_from_the_stage_that_runs_it(path):
+    """The first cells import and read the settings; a parameter says at most which of several stages it is."""
+    cells = code_cells(path)
+    parameters = [cell for cell in cells if cell.metadata.get("tags") == [runner.PARAMETERS_TAG]]
+    assert parameters == cells[: len(parameters)]
+    assert runner.declared(read(path)).keys() <= {"model"}
+    settings = next(cell for cell in cells if cell.id == "settings")
+    assert "config.of_stage(" in settings.source
+    assert settings.source.splitlines()[-1] == "settings", "the reader of the executed notebook sees them"
+    assert "config.load" not in "".join(cell.source for cell in cells)
 
 
 def test_code_is_short_and_defines_nothing(path):
     for cell in code_cells(path):
-        is_parameters = cell.metadata.get("tags") == [runner.PARAMETERS_TAG]
         lines = [line for line in cell.source.splitlines() if line and not line.startswith(("import ", "from "))]
-        assert is_parameters or len(lines) <= MAXIMUM_LINES, f"{cell.id}: move logic to skinlesions/"
+        assert len(lines) <= MAXIMUM_LINES, f"{cell.id}: move logic to skinlesions/"
         for node in ast.walk(ast.parse(python(cell))):
             forbidden = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Global)
             assert not isinstance(node, forbidden), f"{cell.id}: definitions belong in skinlesions/, with a test"

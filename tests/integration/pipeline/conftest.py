@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from skinlesions.commands import demo
-from skinlesions.core import config, paths
+from skinlesions.core import paths
+from tests.helpers.project import TINY
 
-PRESET = Path(__file__).with_name("tiny.yaml")
 FINISHED = "Data and pipelines are up to date."
 
 # A fixed author and time: the same files give the same commit, whose hash is in the report.
@@ -108,7 +108,7 @@ def fresh_project(root: Path) -> Project:
     for name in demo.files_to_copy():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(paths.ROOT / name, root / name)
-    config.apply_preset(PRESET, root / paths.PARAMS.name)
+    shutil.copyfile(TINY, root / paths.PARAMS.name)
     project = Project(root)
     project.succeeds("git", "init", "--quiet", "--initial-branch", "main")
     project.commit()
@@ -143,9 +143,9 @@ def run_without_a_hitch(root: Path) -> Project:
 def run_with_trouble(root: Path) -> SecondRun:
     """Run the same pipeline through an error, a repair and a kill."""
     project = fresh_project(root)
-    project.change("folds: 3 ", "folds: 20 ")
+    project.change("folds: 3\n", "folds: 20\n")
     failed = project.fails(sys.executable, "-m", "dvc", "repro", "split")
-    project.change("folds: 20 ", "folds: 3 ")
+    project.change("folds: 20\n", "folds: 3\n")
     mended = project.dvc("repro", "split")
 
     lines = []

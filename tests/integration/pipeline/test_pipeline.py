@@ -103,7 +103,7 @@ def test_the_committed_report_is_that_of_the_committed_code(tmp_path: Path, fini
 
 def test_an_experiment_with_the_comparison_reruns_only_what_follows(working_copy: Project):
     before = contents(working_copy.root / "reports")
-    output = working_copy.dvc("exp", "run", "--set-param", "compare.resamples=30")
+    output = working_copy.dvc("exp", "run", "--set-param", "compare.test_resamples=30")
     assert ran(output) == ["compare", "external", "report"]
     differences = working_copy.dvc("params", "diff")
     assert "compare.resamples" in differences and "40" in differences and "30" in differences
@@ -116,13 +116,14 @@ def test_an_experiment_with_the_comparison_reruns_only_what_follows(working_copy
 @pytest.mark.parametrize(
     ("old", "new", "stages"),
     [
-        ("sample_seed: 2018 ", "sample_seed: 2019 ", ["data", "external_data"]),
-        ("fit: crop ", "fit: pad ", ["prepare"]),
-        ("mosaic_columns: 2 ", "mosaic_columns: 3 ", ["explore"]),
+        ("sample_seed: 2018", "sample_seed: 2019", ["data", "external_data"]),
+        ("fit: crop", "fit: pad", ["prepare"]),
+        ("mosaic_columns: 2", "mosaic_columns: 3", ["explore"]),
         ("cut_at: block3_pool", "cut_at: block2_pool", ["weights@vgg16", "features@vgg16"]),
-        ("strategy: balanced_weights ", "strategy: none ", ["balance"]),
-        ("deterministic: true ", "deterministic: false ", ["train@baseline_cnn", "train@vgg16"]),
-        ("epochs: 6", "epochs: 7", ["train@vgg16", "compare", "external"]),
+        ("strategy: balanced_weights", "strategy: none", ["balance"]),
+        ("deterministic: true", "deterministic: false", ["train@baseline_cnn", "train@vgg16"]),
+        ("epochs: 6", "epochs: 7", ["balance", "train@baseline_cnn", "train@vgg16"]),
+        ("from_layer: block3_conv1", "from_layer: block3_conv2", ["train@vgg16", "compare", "external"]),
     ],
 )
 def test_a_parameter_touches_the_stages_that_read_it(working_copy: Project, old: str, new: str, stages: list[str]):
@@ -151,7 +152,7 @@ def test_dvc_plots_show_writes_a_page(finished: Project, tmp_path: Path):
 
 
 def test_the_published_tables_follow_from_the_published_predictions(finished: Project):
-    assert "follow from the predictions" in finished.succeeds(sys.executable, "-m", "skinlesions.commands.verify")
+    assert "follow from the predictions" in finished.succeeds(sys.executable, "-m", "skinlesions", "verify")
 
 
 def test_a_changed_number_is_found(working_copy: Project):
@@ -160,5 +161,5 @@ def test_a_changed_number_is_found(working_copy: Project):
     model, training, initialisation, _, *others = first.split(",")
     changed = ",".join([model, training, initialisation, "0.999", *others])
     table.write_text("\n".join([header, changed, *rest]) + "\n")
-    output = working_copy.fails(sys.executable, "-m", "skinlesions.commands.verify")
+    output = working_copy.fails(sys.executable, "-m", "skinlesions", "verify")
     assert "comparison.csv, row 1, column balanced_accuracy: published '0.999'" in output

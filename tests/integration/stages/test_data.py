@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
 from skinlesions.core import config, paths
 from skinlesions.core.files import read_json
@@ -19,23 +18,23 @@ from skinlesions.data.sources.dataverse import PublishedFile
 from skinlesions.stages import data
 from tests.helpers.dataverse_server import DOI, Dataverse, serving
 from tests.helpers.killing import killed_after
+from tests.helpers.project import copy_code, write_params
 from tests.helpers.raw_files import IMAGES, dataverse_folder, table, write_zip
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A repository without data."""
-    root = tmp_path / "repository"
-    shutil.copytree(paths.ROOT / "skinlesions", root / "skinlesions", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(paths.PARAMS, root)
-    set_params(root, external=None)
+    root = copy_code(tmp_path / "repository")
+    set_params(root, source="ham10000")
     return root
 
 
 def set_params(root: Path, **values: object) -> None:
-    """Change values of the data block of params.yaml; None takes a key out."""
-    document = config.merged(config.read_yaml(root / "params.yaml"), {"data": values})
-    (root / "params.yaml").write_text(yaml.safe_dump(document))
+    """Change values of the data block of params.yaml."""
+    document = config.read_yaml(root / "params.yaml")
+    document["data"] |= values
+    write_params(root, document)
 
 
 def environment(**variables: str) -> dict[str, str]:

@@ -14,21 +14,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from skinlesions.core import config, files, paths
+from skinlesions.core import files, presets
 from skinlesions.core.classes import CLASSES, INDEX_COLUMNS, METADATA_COLUMNS, read_index
 from skinlesions.data import images, splits
 from skinlesions.models import backbones, features
 from tests.helpers.killing import killed_after
+from tests.helpers.project import copy_code, tiny
 from tests.helpers.synthetic import synthetic_index
 
-# On top of the preset of the pipeline tests: images of 48 pixels, three folds, VGG16 with random weights at 32 pixels.
-CHANGES = """
-prepare: {fit: pad}
-split: {seed: 5}
-features: {batch_size: 2}
-backbones:
-  vgg16: {cut_at: block2_pool}
-"""
+# On top of the smallest configuration: images of 48 pixels, three folds, VGG16 with random weights at 32 pixels.
+CHANGES = {
+    "prepare": {"fit": "pad"},
+    "split": {"seed": 5},
+    "features": {"batch_size": 2},
+    "backbones": {"vgg16": {"cut_at": "block2_pool"}},
+}
 
 # Two rows of the index, of different lesions and one diagnosis, that show the same photograph.
 COPIED = (3, 4)
@@ -48,12 +48,7 @@ def run(root: Path, stage: str, *arguments: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     """A copy of the code with raw data of its own: about 250 noisy images."""
-    root = tmp_path_factory.mktemp("project")
-    shutil.copytree(paths.ROOT / "skinlesions", root / "skinlesions", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(paths.PARAMS, root)
-    (root / "changes.yaml").write_text(CHANGES)
-    for preset in (paths.ROOT / "tests" / "pipeline" / "tiny.yaml", root / "changes.yaml"):
-        config.apply_preset(preset, root / "params.yaml")
+    root = copy_code(tmp_path_factory.mktemp("project"), presets.merged(tiny(), CHANGES))
     index = synthetic_index(dict.fromkeys(CLASSES, 20))
     index = index.assign(dx_type="histo", age=np.where(index.index % 9, 45.0, np.nan), sex="male", localization="back")
     files.write_csv(root / "data" / "raw" / "metadata.csv", index[list(METADATA_COLUMNS)])

@@ -5,6 +5,7 @@ import pytest
 from skinlesions.commands import check
 from skinlesions.core import config, files, paths
 from skinlesions.core.errors import UserError
+from tests.helpers.project import settings as configuration
 
 
 @pytest.fixture
@@ -12,8 +13,7 @@ def settings(tmp_path, monkeypatch) -> config.Params:
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path / "stored")
     monkeypatch.setattr(paths, "EXTERNAL_RAW", tmp_path / "external_raw")
     monkeypatch.delenv("SKINLESIONS_WEIGHTS_DIR", raising=False)
-    loaded = config.load()
-    return loaded.model_copy(update={"data": loaded.data.model_copy(update={"external": None})})
+    return configuration()
 
 
 def with_backbones(settings: config.Params, **weights: dict) -> config.Params:

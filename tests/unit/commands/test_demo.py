@@ -69,7 +69,7 @@ def test_the_files_are_those_of_the_working_tree_without_the_report(root):
 
 def test_of_this_project_neither_report_nor_data_are_copied():
     names = demo.files_to_copy()
-    assert {"params.yaml", "dvc.yaml", "skinlesions/report/demo.py", ".dvc/config"} <= set(names)
+    assert {"params.yaml", "dvc.yaml", "skinlesions/commands/demo.py", ".dvc/config"} <= set(names)
     unwanted = ("reports/", "build/", ".venv/", "data/raw/", "data/prepared/", "data/train/", "models/b", ".dvc/cache")
     assert not [name for name in names if name.startswith(unwanted) or name == "dvc.lock"]
 
@@ -126,11 +126,11 @@ def test_a_pipeline_that_fails_ends_the_demonstration_with_one_message(root):
     """There is no dvc.yaml in this project."""
     before = (root / "params.yaml").read_bytes()
     with pytest.raises(UserError, match=r"the pipeline failed in .*demo; the stage above says why"):
-        demo.run(root / "presets" / "sample.yaml", root / "build" / "demo")
+        demo.demonstrate(root / "presets" / "sample.yaml", root / "build" / "demo")
     assert config.load(root / "build" / "demo" / "params.yaml").data.source == "sample"
     assert (root / "params.yaml").read_bytes() == before
 
 
 def test_a_preset_that_is_not_there_is_named(root):
     with pytest.raises(UserError, match=r"absent\.yaml does not exist"):
-        demo.run(root / "presets" / "absent.yaml", root / "build" / "demo")
+        demo.demonstrate(root / "presets" / "absent.yaml", root / "build" / "demo")

@@ -1,24 +1,32 @@
-"""params.yaml is checked whole before anything runs, and presets change it key by key."""
+"""params.yaml is checked whole before anything runs; a stage sees what DVC tracks for it and nothing else."""
 
 import copy
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import dvc.api
 import pytest
 import yaml
 
 from skinlesions.core import config, paths
 from skinlesions.core.errors import UserError
+from tests.helpers.project import TINY, tiny, write_params
 
-PRESETS = sorted((paths.ROOT / "presets").glob("*.yaml"))
+# Single keys, entries of a block, blocks, and all of them.
+STAGES = ["data", "features@vgg16", "train@vgg16", "compare", "report"]
 
 
 @pytest.fixture
-def values():
-    """A changeable copy of what params.yaml says."""
-    return copy.deepcopy(config.read_yaml(paths.PARAMS))
+def values() -> dict:
+    """A changeable copy of the smallest configuration."""
+    return tiny()
+
+
+@pytest.fixture
+def params(tmp_path, monkeypatch) -> Path:
+    """A params.yaml of its own, in place of the user's."""
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "params.yaml")
+    write_params(tmp_path, tiny())
+    return paths.PARAMS
 
 
 def change(values: dict, key: str, value: object) -> dict:
@@ -31,253 +39,204 @@ def change(values: dict, key: str, value: object) -> dict:
     return values
 
 
-def test_the_parameters_of_this_repository_are_valid():
-    settings = config.load()
-    assert settings == config.validate(settings.model_dump())
-    assert {model.backbone for model in settings.models.values()} <= {None, *settings.backbones}
+def refused(values: object) -> str:
+    """The message with which `values` are refused."""
+    with pytest.raises(UserError) as error:
+        config.validate(values)
+    return str(error.value)
+
+
+# --- what is shared ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_shared_is_written_into_every_block(values):
+    settings = config.validate(values)
+    vgg16, baseline = settings.models["vgg16"], settings.models["baseline_cnn"]
+    assert settings.backbones["vgg16"].architecture == "vgg16"
+    assert settings.backbones["vgg16"].crop == values["features"]["crop"]
+    assert vgg16.head == settings.head
+    assert baseline.head.hidden_units == 128 and baseline.head.dropout == settings.head.dropout
+    assert vgg16.fine_tune.batch_size == settings.fine_tune.batch_size
+    assert vgg16.fine_tuned and not baseline.fine_tuned
+    assert settings.balance.resamples == 20 and settings.compare.resamples == values["statistics"]["resamples"] == 40
+    assert {model.backbone for model in settings.models.values()} == {None, "vgg16"}
+
+
+def test_the_complete_settings_are_valid_settings(values):
+    settings = config.validate(values)
+    assert config.validate(settings.model_dump()) == settings
+    assert config.validate(settings.model_dump(mode="json")) == settings
+
+
+def test_no_epochs_of_fine_tuning_leave_the_backbone_frozen(values):
+    assert not config.validate(change(values, "fine_tune.epochs", 0)).models["vgg16"].fine_tuned
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "fault"),
+    "preset", [paths.ROOT / "presets" / "sample.yaml", paths.ROOT / "benchmarks" / "pipeline.yaml"]
+)
+def test_the_configurations_that_stand_alone_are_valid(preset):
+    assert config.load(preset).models
+
+
+# --- faults -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "names"),
     [
-        ("split.seeds", 1, "split.seeds: Extra inputs are not permitted"),
-        ("spilt", {}, "spilt: Extra inputs are not permitted"),
-        ("split.folds", "5", "split.folds: Input should be a valid integer"),
-        ("split.folds", 5.0, "split.folds: Input should be a valid integer"),
-        ("split.folds", True, "split.folds: Input should be a valid integer"),
-        ("split.folds", None, "split.folds: Input should be a valid integer"),
-        ("split.folds", 2, "split.folds: Input should be greater than or equal to 3"),
-        ("split.seed", -1, "split.seed: Input should be greater than or equal to 0"),
-        ("split.seed", 2**32, "split.seed: Input should be less than 4294967296"),
-        ("prepare.fit", "Crop", "prepare.fit: Input should be 'crop', 'pad' or 'stretch'"),
-        ("train.deterministic", "yes", "train.deterministic: Input should be a valid boolean"),
-        ("balance.dropout", 1.0, "balance.dropout: Input should be less than 1"),
-        ("balance.learning_rate", 0.0, "balance.learning_rate: Input should be greater than 0"),
-        ("balance.strategies", [], "balance.strategies: List should have at least 1 item"),
-        ("balance.strategies", ["smote"], "balance.strategies.0: Input should be 'none', 'balanced_weights'"),
-        ("backbones.vgg16.pooling", "max", "backbones.vgg16.pooling: Input should be 'average' or 'flatten'"),
-        ("backbones.vgg16.image_size", 31, "backbones.vgg16.image_size: Input should be greater than or equal to 32"),
-        ("backbones.mobilenet_v2.sha256", "102A", "backbones.mobilenet_v2.sha256: String should match pattern"),
-        ("models.vgg16.inputs", "../raw/metadata.csv", "models.vgg16.inputs: String should match pattern"),
-        ("models.vgg16.inputs", "features/../x.npy", "models.vgg16.inputs: String should match pattern"),
-        ("backbones", {}, "backbones: Dictionary should have at least 1 item"),
-        ("prepare", None, "prepare: Input should be a valid dictionary"),
+        ("split.seeds", 1, "split.seeds"),
+        ("spilt", {}, "spilt"),
+        ("split.folds", "5", "split.folds"),
+        ("split.folds", 5.0, "split.folds"),
+        ("split.folds", True, "split.folds"),
+        ("split.folds", None, "split.folds"),
+        ("split.folds", 2, "split.folds"),
+        ("split", [], "split"),
+        ("split.seed", -1, "split.seed"),
+        ("data.source", "kaggle", "data.source"),
+        ("data.external", {"images": "a.zip"}, "data.external.ground_truth"),
+        ("data.external", {"images": "a.zip", "ground_truth": "a.csv"}, "external"),
+        ("prepare.fit", "squash", "prepare.fit"),
+        ("prepare.size", 10**9, "prepare.size"),
+        ("head.learning_rate", float("inf"), "head.learning_rate"),
+        ("head.dropout", 1.0, "head.dropout"),
+        ("statistics.confidence", float("nan"), "statistics.confidence"),
+        ("balance.strategies", ["none", "luck"], "balance.strategies.1"),
+        ("balance.strategies", [], "balance.strategies"),
+        ("balance.strategy", "focal_loss", "balance.strategy"),
+        ("balance.backbone", "resnet", "balance.backbone"),
+        ("split.duplicates.backbone", "resnet", "split.duplicates.backbone"),
+        ("leakage.backbone", "resnet", "leakage.backbone"),
+        ("models.vgg16.inputs", "features/resnet.npy", "models.vgg16.inputs"),
+        ("models.vgg16.inputs", "../secret.npy", "models.vgg16.inputs"),
+        ("models.vgg16.augmentation", "dihedral", "models.vgg16.augmentation"),
+        ("models.vgg16.head", {"epoch": 1}, "models.vgg16.head.epoch"),
+        ("models.vgg16.fine_tune", {}, "models.vgg16.fine_tune.from_layer"),
+        ("models.vgg16.fine_tune.precision", "float64", "models.vgg16.fine_tune.precision"),
+        ("models.vgg16.fine_tune.warmup_epochs", 9.0, "models.vgg16.fine_tune"),
+        ("models.baseline_cnn.fine_tune", {"from_layer": "all"}, "models.baseline_cnn.fine_tune"),
+        ("models.baseline_cnn.image_size", None, "models.baseline_cnn.image_size"),
+        ("models.baseline_cnn.image_size", 64, "models.baseline_cnn.image_size"),
+        ("models.VGG", {"inputs": "features/vgg16.npy"}, "models.VGG"),
+        ("models." + "a" * 300, {"inputs": "features/vgg16.npy"}, "models."),
+        ("models.ensemble", {"inputs": "features/vgg16.npy"}, "models.ensemble"),
+        ("models.stacked", {"inputs": "features/vgg16.npy"}, "models.stacked"),
+        ("models", {}, "models"),
+        ("backbones.vgg16.crop", 256, "backbones.vgg16.crop"),
+        ("backbones.vgg16.image_size", 31, "backbones.vgg16.image_size"),
+        ("backbones.vgg16.architecture", "vgg", "backbones.vgg16"),
+        ("backbones.vgg16.weights", "../../etc/passwd", "backbones.vgg16.weights"),
+        ("backbones.vgg16.sha256", "abc", "backbones.vgg16.sha256"),
+        ("compare.ensemble", ["vgg16", "vgg"], "compare.ensemble"),
+        ("compare.ensemble", ["vgg16", "vgg16"], "compare.ensemble"),
+        ("compare.test_resamples", 10**9, "compare.test_resamples"),
+        ("explain.models", ["vgg16", "vgg"], "explain.models"),
+        ("explain.model", "vgg", "explain.model"),
     ],
 )
-def test_a_wrong_value_is_named(values, key, value, fault):
-    with pytest.raises(UserError) as error:
-        config.validate(change(values, key, value))
-    assert str(error.value).startswith("params.yaml has 1 fault(s):\n  ")
-    assert fault in str(error.value)
+def test_a_fault_is_named_by_its_key(values, key, value, names):
+    message = refused(change(values, key, value))
+    assert names in message
+    assert message.startswith("params.yaml has 1 fault:\n"), message
+
+
+def test_a_network_is_not_given_less_than_it_takes(values):
+    values["backbones"]["inception_v3"] = {"weights": "none", "crop": 48, "image_size": 48}
+    assert "75" in refused(values)
+
+
+def test_every_fault_is_named_at_once(values):
+    del values["split"]["seed"], values["head"]["patience"], values["explore"]
+    message = refused(values)
+    for key in ("split.seed", "head.patience", "explore"):
+        assert f"  {key}: " in message
+
+
+@pytest.mark.parametrize("whole", [None, [], ["a"], "text", 1])
+def test_a_file_that_is_no_map_of_parameters(whole):
+    assert "whole file" in refused(whole)
 
 
 @pytest.mark.parametrize(
-    "name", ["../../escape", "with space", "Upper", "1st", "", "a/b", "b\n"], ids=lambda name: repr(name)
+    "block", [name for name, value in tiny().items() if isinstance(value, dict) and name not in ("models", "backbones")]
 )
-def test_names_that_would_not_do_as_file_names_are_refused(values, name):
-    values["models"][name] = values["models"]["baseline_cnn"]
-    with pytest.raises(UserError, match=r"(?s)models\..*String should match pattern"):
-        config.validate(values)
+def test_a_block_may_not_be_left_out(values, block):
+    del values[block]
+    assert f"  {block}" in refused(values)
+
+
+# --- files ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "fault"),
+    ("content", "message"),
     [
-        ("balance.backbone", "resnet51", "balance.backbone: 'resnet51' is not under backbones (efficientnet_b0, "),
-        ("leakage.backbone", "resnet51", "leakage.backbone: 'resnet51' is not under backbones (efficientnet_b0, "),
-        ("models.vgg16.inputs", "features/vgg19.npy", "models.vgg16.inputs: 'vgg19' is not under backbones"),
-        ("models.vgg16.augmentation", "dihedral", "models.vgg16.augmentation: frozen features cannot be augmented"),
-        ("models.baseline_cnn.image_size", 241, "models.baseline_cnn.image_size: 241 is more than prepare.size (240)"),
-        (
-            "models.baseline_cnn.image_size",
-            None,
-            "models.baseline_cnn.image_size: the side in pixels that the baseline",
-        ),
-        ("models.baseline_cnn.fine_tune_from", "all", "models.baseline_cnn.fine_tune_from: the baseline CNN has no"),
-        ("train.fine_tune.warmup_epochs", 99, "train.fine_tune: Value error, warmup_epochs: 99 is more than the"),
-        ("train.views", 4, "train.views: Input should be 1 or 8"),
-        ("compare.ensemble", ["resnet51"], "compare.ensemble: 'resnet51' is not under models (baseline_cnn, "),
-        ("backbones.vgg16.crop", 256, "backbones.vgg16.crop: 256 is more than prepare.size (240)"),
-        (
-            "backbones.vgg16.architecture",
-            "vgg",
-            "backbones.vgg16: Value error, unknown architecture 'vgg'; known: conv",
-        ),
-        ("backbones.inception_v3.image_size", 74, "image_size: 74 is less than the 75 that inception_v3 takes"),
+        (b"split: {folds: 5\n", "not valid YAML"),
+        (b"a: 1\nb: {c: 1, c: 2}\n", "stands twice"),
+        (b"a: 1\na: 1\n", "stands twice"),
+        ("a: ä".encode("latin-1"), "UTF-8"),
+        (b"a: !!python/object/apply:os.abort []\n", "not valid YAML"),
     ],
 )
-def test_names_and_sizes_must_fit_each_other(values, key, value, fault):
-    values["prepare"]["size"] = 240
-    with pytest.raises(UserError) as error:
-        config.validate(change(values, key, value))
-    assert fault in str(error.value)
-
-
-def test_a_strategy_that_was_not_compared_cannot_be_chosen(values):
-    values["balance"] |= {"strategies": ["none", "oversample"], "strategy": "focal_loss"}
-    with pytest.raises(UserError, match=r"balance\.strategy: 'focal_loss' is not among balance\.strategies"):
-        config.validate(values)
-    config.validate(change(values, "balance.strategy", "oversample"))
-
-
-def test_every_missing_key_is_named_at_once(values):
-    del values["split"]["seed"], values["train"]["patience"], values["explore"]
-    with pytest.raises(UserError) as error:
-        config.validate(values)
-    message = str(error.value)
-    assert message.startswith("params.yaml has 3 fault(s):\n")
-    for key in ("split.seed", "train.patience", "explore"):
-        assert f"  {key}: Field required\n" in message
-
-
-def every_key(values: dict, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """The path to every key of nested maps."""
-    found = []
-    for name, value in values.items():
-        found.append((*prefix, name))
-        if isinstance(value, dict):
-            found += every_key(value, (*prefix, name))
-    return found
-
-
-def test_no_key_may_be_left_out_but_those_that_may_be_null(values):
-    optional = {"folder", "external", "sha256", "origin", "cut_at", "image_size", "xla"}
-    for key in every_key(values):
-        if key[-1] in optional or (len(key) == 2 and key[0] in ("models", "backbones")):
-            continue
-        shortened = copy.deepcopy(values)
-        block = shortened
-        for name in key[:-1]:
-            block = block[name]
-        del block[key[-1]]
-        with pytest.raises(UserError, match=r"Field required"):
-            config.validate(shortened)
-
-
-@pytest.mark.parametrize("content", ["", "- a\n- b\n", "text"])
-def test_a_file_that_is_no_map_of_parameters(tmp_path, content):
+def test_a_file_that_cannot_be_read_is_named(tmp_path, content, message):
     path = tmp_path / "params.yaml"
-    path.write_text(content)
-    with pytest.raises(UserError, match="whole file"):
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"params\.yaml .*{message}"):
         config.load(path)
 
 
-def test_a_file_that_is_not_yaml_or_not_there(tmp_path):
-    path = tmp_path / "params.yaml"
+def test_a_file_that_is_not_there_or_a_folder(tmp_path):
     with pytest.raises(UserError, match=r"params\.yaml does not exist"):
-        config.load(path)
-    path.write_text("split: {folds: 5\n")
-    with pytest.raises(UserError, match=r"params\.yaml is not valid YAML"):
-        config.load(path)
+        config.load(tmp_path / "params.yaml")
+    with pytest.raises(UserError, match=r"cannot be read"):
+        config.load(tmp_path)
 
 
-def test_a_tag_in_the_file_runs_nothing(tmp_path):
-    path = tmp_path / "params.yaml"
-    path.write_text(f"data: !!python/object/apply:pathlib.Path.touch [{tmp_path / 'made'}]\n")
-    with pytest.raises(UserError, match="not valid YAML"):
-        config.load(path)
+# --- a stage ----------------------------------------------------------------------------------------------------
 
 
-def test_the_backbone_of_a_model_is_read_from_its_inputs():
-    models = config.load().models
-    assert models["baseline_cnn"].backbone is None
-    assert models["mobilenet_v2"].backbone == "mobilenet_v2"
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_sees_what_dvc_tracks_for_it(tmp_path, params, monkeypatch, stage):
+    """As DVC itself resolves it, in a project with the same files."""
+    (tmp_path / "dvc.yaml").write_bytes(paths.PIPELINE.read_bytes())
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
+    tracked = config.tracked(stage)
+    monkeypatch.chdir(tmp_path)
+    assert tracked == dvc.api.params_show(stages=stage)
 
 
-def test_merging_follows_the_examples_of_rfc_7396():
-    # Appendix A of RFC 7396, those between maps.
-    for target, patch, expected in [
-        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
-        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
-        ({"a": "b"}, {"a": None}, {}),
-        ({"a": "b", "b": "c"}, {"a": None}, {"b": "c"}),
-        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
-        ({"a": "c"}, {"a": ["b"]}, {"a": ["b"]}),
-        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
-        ({"a": [{"b": "c"}]}, {"a": [1]}, {"a": [1]}),
-        ({"e": None}, {"a": 1}, {"e": None, "a": 1}),
-        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
-    ]:
-        assert config.merged(copy.deepcopy(target), patch) == expected, (target, patch)
+def test_a_stage_reads_typed_blocks_and_no_others(params):
+    settings = config.of_stage("train@vgg16")
+    assert settings.models["vgg16"] == config.load(TINY).models["vgg16"]
+    assert list(settings.models) == ["vgg16"]
+    with pytest.raises(UserError, match=r"stage train@vgg16 reads `compare`"):
+        settings.compare  # noqa: B018
+    assert config.of_stage("compare").names("models") == ["baseline_cnn", "vgg16"]
+    with pytest.raises(UserError, match="backbones"):
+        config.of_stage("compare").names("backbones")
 
 
-@pytest.fixture
-def target(tmp_path: Path) -> Path:
-    """A copy of params.yaml that may be changed."""
-    return Path(shutil.copy(paths.PARAMS, tmp_path))
+def test_a_block_without_what_it_shares_is_refused(values):
+    settings = config.StageSettings("train@vgg16", {"models": values["models"], "train": values["train"]})
+    assert settings.train.seed == values["train"]["seed"]
+    with pytest.raises(UserError, match=r"models\.vgg16\.head"):
+        settings.models  # noqa: B018
 
 
-def comments(path: Path) -> list[str]:
-    """Every comment of a YAML file."""
-    return [line.split("#", 1)[1].strip() for line in path.read_text().splitlines() if "#" in line]
+@pytest.mark.parametrize("stage", ["trian", "train", "train@resnet50", "data@x"])
+def test_an_unknown_stage_is_named(params, stage):
+    with pytest.raises(UserError, match=stage):
+        config.of_stage(stage)
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_every_preset_applies_cleanly(preset, target, values):
-    config.apply_preset(preset, target)
-    changed = config.read_yaml(target)
-    assert changed == config.merged(values, config.read_yaml(preset))
-    assert config.load(target)
-    kept = [line for line in comments(target) if line in comments(paths.PARAMS)]
-    assert len(kept) > 0.8 * len(comments(paths.PARAMS))
-    first = target.read_bytes()
-    config.apply_preset(preset, target)
-    assert target.read_bytes() == first  # a second time changes nothing
+def test_a_fault_anywhere_stops_every_stage(params):
+    write_params(params.parent, change(copy.deepcopy(tiny()), "explore.mosaik", 1))
+    with pytest.raises(UserError, match=r"explore\.mosaik"):
+        config.of_stage("prepare")
 
 
-def test_a_preset_changes_its_keys_and_keeps_every_other_line(tmp_path, target):
-    preset = tmp_path / "smaller.yaml"
-    preset.write_text("split:\n  folds: 3\nmodels:\n  densenet121: null\n  xception: {hidden_units: 8}\n")
-    before = target.read_text().splitlines()
-    config.apply_preset(preset, target)
-    after = target.read_text().splitlines()
-    settings = config.load(target)
-    assert (settings.split.folds, settings.models["xception"].hidden_units) == (3, 8)
-    assert "densenet121" not in settings.models and "densenet121" in settings.backbones
-    start = before.index("  densenet121:", before.index("models:"))
-    expected = before[:start] + before[start + 12 :]  # the block of densenet121 has twelve lines
-    changed = {(old, new) for old, new in zip(expected, after, strict=True) if old != new}
-    assert {tuple(line.split("#")[0].strip() for line in pair) for pair in changed} == {
-        ("folds: 5", "folds: 3"),
-        ("hidden_units: 256", "hidden_units: 8"),
-    }
-    assert set(comments(target)) == set(comments(paths.PARAMS))
-
-
-def test_a_preset_that_does_not_fit_changes_nothing(tmp_path, target):
-    before = target.read_bytes()
-    preset = tmp_path / "wrong.yaml"
-    for content, fault in (
-        ("split: {folds: many}", r"params\.yaml with .*wrong\.yaml has 1 fault.*\n  split\.folds"),
-        ("backbones: {resnet50: null}", r"balance\.backbone: 'resnet50' is not under backbones"),
-        ("- split", r"wrong\.yaml is not a map of parameters"),
-        ("", r"wrong\.yaml is not a map of parameters"),
-        ("split: [", r"wrong\.yaml is not valid YAML"),
-    ):
-        preset.write_text(content)
-        with pytest.raises(UserError, match=fault):
-            config.apply_preset(preset, target)
-        assert target.read_bytes() == before
-    with pytest.raises(UserError, match=r"absent\.yaml does not exist"):
-        config.apply_preset(tmp_path / "absent.yaml", target)
-
-
-def test_the_command_line(tmp_path):
-    """In a copy of the code, whose params.yaml it may change."""
-    shutil.copytree(paths.ROOT / "skinlesions", tmp_path / "skinlesions", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(paths.PARAMS, tmp_path)
-    preset = tmp_path / "preset.yaml"
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-B", "-m", "skinlesions.core.config", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-
-    assert (run("check").returncode, run("check").stderr) == (0, "")
-    preset.write_text("compare: {resamples: 99}")
-    assert run("apply", "preset.yaml").returncode == 0
-    assert yaml.safe_load((tmp_path / "params.yaml").read_text())["compare"]["resamples"] == 99
-    preset.write_text("compare: {resamples: 9}")
-    refused = run("apply", "preset.yaml")
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("error: params.yaml with preset.yaml has 1 fault(s):\n  compare.resamples: ")
-    assert "Traceback" not in refused.stderr
+def test_the_settings_show_themselves_in_a_notebook(params):
+    text = config.of_stage("explore")._repr_markdown_()
+    assert yaml.safe_load(text.strip("`").removeprefix("yaml")) == {"explore": tiny()["explore"]}

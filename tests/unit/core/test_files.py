@@ -112,16 +112,16 @@ def test_nothing_is_pickled(tmp_path):
         files.read_array(path)
 
 
-def test_hashes_and_fingerprints(tmp_path):
-    one, two = tmp_path / "one.bin", tmp_path / "two.bin"
-    one.write_bytes(b"abc")
-    two.write_bytes(bytes(3_000_000))
-    # The SHA-256 of "abc" is an example of FIPS 180-2.
+def test_hashes_and_fingerprints(tmp_path, monkeypatch):
+    one, two = tmp_path / "one" / "file.bin", tmp_path / "two" / "file.bin"  # one name in two folders
+    files.write_bytes(one, b"abc")
+    files.write_bytes(two, bytes(3_000_000))
+    # The SHA-256 of "abc" is an example of FIPS 180-2, its MD5 of RFC 1321.
     assert files.sha256(one) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert files.fingerprint(one, two) == {
-        "one.bin": files.sha256(one),
-        "two.bin": hashlib.sha256(bytes(3_000_000)).hexdigest(),
-    }
+    assert files.md5(one) == files.md5(b"abc") == "900150983cd24fb0d6963f7d28e17f72"
+    assert files.sha256(two) == files.sha256(bytes(3_000_000)) == hashlib.sha256(bytes(3_000_000)).hexdigest()
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    assert files.fingerprint(one, two) == {"one/file.bin": files.sha256(one), "two/file.bin": files.sha256(two)}
 
 
 def test_a_user_error_ends_the_process_with_its_message_alone(capsys):

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from skimage.transform import SimilarityTransform
 
 from skinlesions.core import files
 from skinlesions.core.errors import UserError
 from skinlesions.data import duplicates
-from skinlesions.data.sources import sample
+from skinlesions.data.sources import drawing
 from skinlesions.figures import duplicates as draw
 
 SIZE = 240
@@ -22,9 +23,9 @@ SETTINGS = {"neighbours": 3, "min_similarity": -1.0, "min_inliers": 6, "min_corr
 def lesions() -> np.ndarray:
     """A drawn lesion of every class, from near: uint8 [7, 240, 240, 3]."""
     random = np.random.default_rng(0)
-    start = (sample.CANVAS - SIZE) // 2
+    start = (drawing.CANVAS - SIZE) // 2
     box = (start, start, start + SIZE, start + SIZE)
-    return np.stack([np.asarray(sample.paint(look, random).crop(box)) for look in sample.LOOKS.values()])
+    return np.stack([np.asarray(drawing.paint(look, random).crop(box)) for look in drawing.LOOKS.values()])
 
 
 def photographed_again(image: np.ndarray, angle: float, zoom: float, shift: tuple[float, float]) -> np.ndarray:
@@ -44,23 +45,21 @@ def test_a_photograph_taken_again_is_registered_where_it_was_put(lesions, angle,
     sure = 0
     for image in lesions[:4]:
         again = photographed_again(image, angle, zoom, shift)
-        alignment = duplicates.register(duplicates.keypoints(image), duplicates.keypoints(again))
-        if alignment is None or alignment.inliers < SETTINGS["min_inliers"]:
+        found = duplicates.register(duplicates.keypoints(image), duplicates.keypoints(again))
+        if found is None or found.inliers < SETTINGS["min_inliers"]:
             continue
         sure += 1
-        assert abs(alignment.turn) == pytest.approx(zoom, rel=0.03)
-        difference = np.angle(alignment.turn * np.exp(1j * np.radians(angle)), deg=True)  # y points down
-        assert difference == pytest.approx(0, abs=2)
-        centre = alignment.turn * (0.5 + 0.5j) + alignment.shift
-        expected = 0.5 + 0.5j + zoom * complex(*shift) / SIZE
-        assert abs(centre - expected) < 0.01
-        assert duplicates.correlation(image, again, alignment) > 0.8
+        assert found.transform.scale == pytest.approx(zoom, rel=0.03)
+        turned = np.exp(1j * (found.transform.rotation + np.radians(angle)))  # y points down
+        assert np.angle(turned, deg=True) == pytest.approx(0, abs=2)
+        assert found.transform([[0.5, 0.5]])[0] == pytest.approx(0.5 + zoom * np.array(shift) / SIZE, abs=0.01)
+        assert duplicates.correlation(image, again, found.transform) > 0.8
     assert sure >= 3
 
 
 def test_what_is_laid_on_an_image_covers_what_both_show(lesions):
-    half = duplicates.Alignment(1 + 0j, 0.5 + 0j, 9)  # the second image is half a side further left
-    moved, inside = duplicates.laid_on(lesions[0], np.roll(lesions[0], SIZE // 2, axis=1), half)
+    half = SimilarityTransform(translation=(0.5, 0))  # the second image is half a side further left
+    moved, inside = duplicates.laid_on(np.roll(lesions[0], SIZE // 2, axis=1), half)
     assert inside[:, : SIZE // 2].all() and not inside[:, SIZE // 2 :].any()
     np.testing.assert_allclose(moved[:, : SIZE // 2], lesions[0][:, : SIZE // 2], atol=1e-3)
 
@@ -69,15 +68,15 @@ def test_pairs_of_different_lesions_are_not_registered_or_not_alike(lesions):
     keypoints = [duplicates.keypoints(image) for image in lesions]
     for one in range(len(lesions)):
         for other in range(one):
-            alignment = duplicates.register(keypoints[one], keypoints[other])
-            assert alignment is None or alignment.inliers < SETTINGS["min_inliers"]
+            found = duplicates.register(keypoints[one], keypoints[other])
+            assert found is None or found.inliers < SETTINGS["min_inliers"]
 
 
 def test_a_blank_image_has_no_keypoints_and_no_partner(lesions):
     blank = duplicates.keypoints(np.full((SIZE, SIZE, 3), 200, "uint8"))
     assert len(blank.positions) == 0
     assert duplicates.register(blank, duplicates.keypoints(lesions[0])) is None
-    assert duplicates.correlation(lesions[0], lesions[0], duplicates.Alignment(1 + 0j, 0.95 + 0j, 9)) == 0
+    assert duplicates.correlation(lesions[0], lesions[0], SimilarityTransform(translation=(0.95, 0))) == 0
 
 
 def test_similar_pairs_are_those_of_a_search_over_all(monkeypatch):
@@ -107,7 +106,7 @@ def study(lesions, tmp_path_factory) -> tuple[pd.DataFrame, np.ndarray, Path]:
     again = [photographed_again(lesions[row], angle, 1.1, (8, 4)) for row, angle in ((0, 90), (4, 25), (5, -60))]
     images = tmp_path_factory.mktemp("study") / "images.npy"
     files.write_array(images, np.concatenate([lesions, again]))
-    dx = [*sample.LOOKS, "akiec", "nv", "nv"]
+    dx = [*drawing.LOOKS, "akiec", "nv", "nv"]
     lesion = [f"L{number}" for number in (*range(9), 5)]
     index = pd.DataFrame({"image_id": [f"I{row}" for row in range(10)], "lesion_id": lesion, "dx": dx})
     return index, np.random.default_rng(0).normal(size=(10, 6)).astype("float16"), images

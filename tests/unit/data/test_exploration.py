@@ -4,7 +4,6 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from skinlesions.core import classes, files
 from skinlesions.core.classes import CLASSES
@@ -140,7 +139,7 @@ def test_image_sizes():
 
 
 def test_statistics_equal_a_naive_computation(tmp_path, monkeypatch):
-    monkeypatch.setattr(exploration, "CHUNK", 3)
+    monkeypatch.setattr(files, "CHUNK", 3)
     images = np.random.default_rng(0).integers(0, 256, (8, 20, 20, 3), dtype=np.uint8)
     statistics = exploration.image_statistics(save_images(tmp_path, images))
     assert tuple(statistics.columns) == exploration.STATISTICS
@@ -163,7 +162,7 @@ def test_a_plain_image_has_no_contrast(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(exploration, "CHUNK", 32)
+    monkeypatch.setattr(files, "CHUNK", 32)
 
     def peak(count):
         path = save_images(tmp_path, np.zeros((count, 64, 64, 3)))
@@ -193,13 +192,6 @@ def test_variance_explained():
     assert exploration.variance_explained(table, groups).tolist() == pytest.approx([1, 0, 0.5])
 
 
-def test_auc_agrees_with_scikit_learn():
-    random = np.random.default_rng(0)
-    values, positive = random.integers(0, 20, 300), random.random(300) < 0.3
-    assert exploration.auc(values, positive) == pytest.approx(roc_auc_score(positive, values))
-    assert np.isnan(exploration.auc(values, np.zeros(300, bool)))
-
-
 def test_redness_comparisons_take_the_right_images(index):
     index = index.assign(dx_type="histo")
     nevi = index.index[index["dx"] == "nv"]
@@ -210,13 +202,15 @@ def test_redness_comparisons_take_the_right_images(index):
     assert table["positives"].tolist() == [1, 3, 1, 2]
     assert table["negatives"].tolist() == [2, 3, 3, 3]
     assert table["auc"].tolist() == pytest.approx([1, 0.5 + 0.5 / 3, 1, 0.5])
+    others = index["dx"] != "mel"
+    assert np.isnan(exploration.redness_comparisons(index[others], statistics[others])["auc"][1:]).all()
 
 
 # --- identical images ---------------------------------------------------------------------------------------------
 
 
 def test_planted_duplicates_are_found_and_nothing_else(index, tmp_path, monkeypatch):
-    monkeypatch.setattr(exploration, "CHUNK", 4)
+    monkeypatch.setattr(files, "CHUNK", 4)
     images = np.random.default_rng(0).integers(0, 256, (len(index), 12, 12, 3), dtype=np.uint8)
     images[2] = images[1]  # within a lesion
     images[20] = images[3]  # in another lesion and class

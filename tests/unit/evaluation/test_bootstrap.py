@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
 
 from skinlesions.data import predictions
-from skinlesions.evaluation import bootstrap
+from skinlesions.evaluation import bootstrap, weighted
 from skinlesions.evaluation.bootstrap import (
     acceleration,
     holm,
@@ -68,7 +68,7 @@ def test_a_group_of_mixed_labels_is_drawn_whole():
 def test_bootstrap_in_chunks_equals_one_piece(sample, monkeypatch):
     labels, probabilities, groups = sample
     weights = lesion_resamples(groups, labels, 23, seed=3)
-    monkeypatch.setattr(bootstrap, "CHUNK_NUMBERS", 5 * len(labels))
+    monkeypatch.setattr(weighted, "CHUNK_NUMBERS", 5 * len(labels))
     assert tuple(bootstrap.bootstrap(labels, probabilities, weights)) == METRICS
     chunked = bootstrap.bootstrap(labels, probabilities, weights, by_class=True)
     whole = weighted_summary(labels, probabilities, weights, by_class=True)
@@ -283,3 +283,22 @@ def test_holm_on_a_worked_example():
     assert holm(np.array([0.5, 0.6])) == pytest.approx([1, 1])
     assert holm(np.array([0.03])) == pytest.approx([0.03])
     assert len(holm(np.array([]))) == 0
+
+
+def test_the_sample_comes_before_its_resamples():
+    weights = np.array([[2, 0, 1], [0, 3, 0]], dtype=np.uint16)
+    assert bootstrap.with_sample(weights).tolist() == [[1, 1, 1], [2, 0, 1], [0, 3, 0]]
+    values = {"auc": np.array([0.9, *np.linspace(0, 1, 101), np.nan])}
+    assert bootstrap.estimates(values, 0.9) == pytest.approx({"auc": 0.9, "auc_low": 0.05, "auc_high": 0.95})
+
+
+def test_what_rests_on_one_lesion_has_no_interval_without_width():
+    same, spread = np.ones(5), np.array([0.5, 0.4, 0.6, 0.5, 0.5])
+    found = bootstrap.estimates({"same": same, "spread": spread}, 0.9, one_lesion=("same", "spread"))
+    assert found["same"] == 1 and np.isnan([found["same_low"], found["same_high"]]).all()
+    assert found["spread_low"] < 0.5 < found["spread_high"]
+    # A share that is the same in every resample of many lesions keeps its interval: they were all alike.
+    assert bootstrap.estimate(same, 0.9) == (1, 1, 1)
+    labels, groups = np.array([4, 4, 5, 5]), np.array(["a", "a", "b", "c"])
+    assert bootstrap.one_lesion_classes(labels, groups) == ["mel"]
+    assert bootstrap.has_one_lesion(groups[:2]) and not bootstrap.has_one_lesion(groups)

@@ -11,14 +11,15 @@ from skinlesions.core import files
 from skinlesions.core.classes import CLASSES, class_indices, read_index
 from skinlesions.core.errors import UserError
 from skinlesions.data import splits
-from skinlesions.evaluation import leakage, published
+from skinlesions.evaluation import checkpoint_selection, injection, leakage, published
+from skinlesions.evaluation.bootstrap import Resampling
 from tests.helpers.synthetic import synthetic_index
 
-RESAMPLING = leakage.Resampling(confidence=0.95, resamples=200, seed=4)
-NETWORK = leakage.Network(hidden_units=8, learning_rate=0.01, batch_size=32, epochs=6)
+RESAMPLING = Resampling(confidence=0.95, resamples=200, seed=4)
+NETWORK = checkpoint_selection.Network(hidden_units=8, learning_rate=0.01, batch_size=32, epochs=6)
 
 
-def made_up(by_class: float, by_lesion: float, seed: int = 0) -> tuple[leakage.Images, np.ndarray]:
+def made_up(by_class: float, by_lesion: float, seed: int = 0) -> tuple[injection.Images, np.ndarray]:
     """Images whose features tell their class and their lesion as much as said, and the folds of their lesions."""
     index = synthetic_index(dict.fromkeys(CLASSES, 15) | {"nv": 60}, seed)
     generator = np.random.default_rng(seed)
@@ -28,15 +29,15 @@ def made_up(by_class: float, by_lesion: float, seed: int = 0) -> tuple[leakage.I
     features += by_lesion * generator.normal(size=(len(names), 24))[members]
     features += generator.normal(size=features.shape)
     fold = splits.make_folds(index, 3, seed)["fold"].to_numpy()
-    return leakage.Images(features.astype(np.float32), labels, index["lesion_id"].to_numpy()), fold
+    return injection.Images(features.astype(np.float32), labels, index["lesion_id"].to_numpy()), fold
 
 
 @pytest.fixture(scope="module")
 def remembered():
     """Features that tell lesions apart and hardly tell classes, and the experiment on them."""
     images, fold = made_up(by_class=0.3, by_lesion=5.0)
-    tested = leakage.one_image_per_lesion(images.groups, seed=1)
-    found = leakage.inject(images, fold, tested, repeats=2, strength=0.001, seed=1)
+    tested = injection.one_image_per_lesion(images.groups, seed=1)
+    found = injection.inject(images, fold, tested, repeats=2, strength=0.001, seed=1)
     return images, fold, tested, found
 
 
@@ -74,21 +75,21 @@ def test_shared_counts_images_of_lesions_on_both_sides():
 
 def test_one_image_of_every_lesion_is_tested_and_the_seed_decides_which():
     images, _ = made_up(1, 1)
-    first, again, other = (leakage.one_image_per_lesion(images.groups, seed) for seed in (1, 1, 2))
+    first, again, other = (injection.one_image_per_lesion(images.groups, seed) for seed in (1, 1, 2))
     assert sorted(images.groups[first]) == sorted(set(images.groups))
     assert (first == again).all() and (first != other).any()
 
 
 def test_the_swap_changes_the_mates_and_neither_number_nor_classes():
     images, fold = made_up(1, 1)
-    tested = leakage.one_image_per_lesion(images.groups, seed=3)
+    tested = injection.one_image_per_lesion(images.groups, seed=3)
     mates, clean = np.flatnonzero(~tested & (fold == 0)), np.flatnonzero(fold != 0)
-    swap = leakage.swap(images, mates, clean, seed=3)
+    swap = injection.swap(images, mates, clean, seed=3)
     assert (swap.rows(0.0) == clean).all()
     assert set(mates) <= set(swap.rows(1.0))
     before = np.bincount(images.labels[clean], minlength=7)
     inside = set()
-    for dose in leakage.DOSES:
+    for dose in injection.DOSES:
         rows = swap.rows(dose)
         assert len(np.unique(rows)) == len(clean)
         assert (np.bincount(images.labels[rows], minlength=7) == before).all()
@@ -108,7 +109,7 @@ def test_more_mates_than_images_to_make_room_are_refused():
     images, _ = made_up(1, 1)
     melanomas = np.flatnonzero(images.labels == CLASSES.index("mel"))
     with pytest.raises(UserError, match=r"class mel has .* mates"):
-        leakage.swap(images, melanomas[1:], melanomas[:1], seed=0)
+        injection.swap(images, melanomas[1:], melanomas[:1], seed=0)
 
 
 # --- the heads --------------------------------------------------------------------------------------------------
@@ -119,26 +120,26 @@ def test_heads_agree_with_scikit_learn():
     train, asked = np.flatnonzero(fold > 0), np.flatnonzero(fold == 0)
     given = (images.features[train], images.labels[train], images.features[asked])
     nearest = KNeighborsClassifier(1, metric="cosine").fit(*given[:2])
-    ours = leakage.predict("nearest_neighbour", *given, 0.01)
+    ours = injection.predict("nearest_neighbour", *given, 0.01)
     assert (ours.argmax(axis=1) == nearest.predict(given[2])).all()
     for head, strength in (("logistic_regression", 0.01), ("weak_penalty", 1.0)):
         exact = LogisticRegression(C=strength, class_weight="balanced", max_iter=5000, tol=1e-7).fit(*given[:2])
-        ours = leakage.predict(head, *given, 0.01)
+        ours = injection.predict(head, *given, 0.01)
         assert ours == pytest.approx(exact.predict_proba(given[2]), abs=0.02)
 
 
-@pytest.mark.parametrize("head", leakage.HEADS)
+@pytest.mark.parametrize("head", injection.HEADS)
 def test_a_class_that_was_not_trained_on_is_never_answered(head):
     images, _ = made_up(1.0, 1.0)
     train = np.flatnonzero(images.labels != CLASSES.index("df"))
-    answers = leakage.predict(head, images.features[train], images.labels[train], images.features, 0.01)
+    answers = injection.predict(head, images.features[train], images.labels[train], images.features, 0.01)
     assert (answers[:, CLASSES.index("df")] == 0).all()
     assert answers.sum(axis=1) == pytest.approx(1)
 
 
 def test_an_unknown_head_is_refused():
     with pytest.raises(ValueError, match="nearest_neighbour"):
-        leakage.predict("forest", np.ones((1, 2)), np.zeros(1, int), np.ones((1, 2)), 1.0)
+        injection.predict("forest", np.ones((1, 2)), np.zeros(1, int), np.ones((1, 2)), 1.0)
 
 
 # --- what the experiment shows ----------------------------------------------------------------------------------
@@ -146,38 +147,37 @@ def test_an_unknown_head_is_refused():
 
 def test_where_lesions_are_remembered_mates_help_those_that_have_them_and_no_others(remembered):
     images, _, tested, found = remembered
-    tables = leakage.injection_tables(images, tested, found, RESAMPLING)
-    changes = tables["changes"].set_index(["head", "part", "metric"])
+    changes = leakage.changes(images, tested, found, RESAMPLING).set_index(["head", "part", "metric"])
     exposed = changes.loc[("nearest_neighbour", "exposed", "balanced_accuracy")]
     control = changes.loc[("nearest_neighbour", "unexposed", "balanced_accuracy")]
     assert exposed["injected"] > 0.95 > 0.5 > exposed["clean"]
     assert exposed["low"] > 0.3
     assert abs(control["change"]) < 0.1
-    doses = tables["doses"].query("head == 'nearest_neighbour' and part == 'exposed'")
-    assert list(doses["dose"]) == list(leakage.DOSES)
+    doses = leakage.doses(images, tested, found, RESAMPLING).query("head == 'nearest_neighbour' and part == 'exposed'")
+    assert list(doses["dose"]) == list(injection.DOSES)
     assert doses["balanced_accuracy"].is_monotonic_increasing
-    assert set(tables["repeats"]["repeat"]) == {0, 1}
+    assert set(leakage.repeats(images, tested, found)["repeat"]) == {0, 1}
 
 
 def test_where_images_of_a_lesion_are_not_alike_mates_are_worth_nothing():
     images, fold = made_up(by_class=1.0, by_lesion=0.0)
-    tested = leakage.one_image_per_lesion(images.groups, seed=1)
-    found = leakage.inject(images, fold, tested, repeats=2, strength=0.001, seed=1)
-    changes = leakage.injection_tables(images, tested, found, RESAMPLING)["changes"]
+    tested = injection.one_image_per_lesion(images.groups, seed=1)
+    found = injection.inject(images, fold, tested, repeats=2, strength=0.001, seed=1)
+    changes = leakage.changes(images, tested, found, RESAMPLING)
     row = changes.set_index(["head", "part", "metric"]).loc[("logistic_regression", "all", "balanced_accuracy")]
     assert row["low"] <= 0 <= row["high"]
 
 
 def test_the_experiment_comes_back_the_same_and_in_the_order_of_the_rows(remembered):
     images, fold, tested, found = remembered
-    again = leakage.inject(images, fold, tested, repeats=2, strength=0.001, seed=1)
+    again = injection.inject(images, fold, tested, repeats=2, strength=0.001, seed=1)
     assert all((again[key] == found[key]).all() for key in found)
     # Trained on everything but its fold, by hand, for the images of fold 1.
     rows = np.flatnonzero(fold != 1)
     mean, deviation = images.features[rows].mean(axis=0), images.features[rows].std(axis=0)
     standardised = (images.features - mean) / deviation
     here = np.flatnonzero(tested & (fold == 1))
-    expected = leakage.predict(
+    expected = injection.predict(
         "nearest_neighbour", standardised[rows], images.labels[rows], standardised[here], strength=1
     )
     assert (found["nearest_neighbour", 0.0][0][(fold == 1)[tested]] == expected).all()
@@ -222,8 +222,8 @@ def test_the_original_split_both_ways(remembered):
     index = pd.DataFrame({"image_id": [f"{k:04d}" for k in range(len(images.labels))]})
     index["dx"] = np.array(CLASSES)[images.labels]
     validation = leakage.original_validation(index)
-    arms = leakage.original_both_ways(images, validation, repeats=1, strength=0.001, seed=2)
-    table = leakage.original_table(images, validation, arms, RESAMPLING)
+    arms = injection.original_both_ways(images, validation, repeats=1, strength=0.001, seed=2)
+    table = leakage.original(images, validation, arms, RESAMPLING)
     row = table.set_index(["head", "part", "metric"]).loc[("nearest_neighbour", "exposed", "balanced_accuracy")]
     assert row["injected"] == row["published"] > 0.95
     assert row["change"] == pytest.approx(row["injected"] - row["clean"]) and row["low"] > 0
@@ -235,9 +235,9 @@ def test_the_original_split_both_ways(remembered):
 
 def test_the_choice_on_the_test_images_is_never_worse_on_them():
     images, fold = made_up(0.6, 1.0)
-    validated, tested = leakage.checkpoints(images, fold, NETWORK, seed=1)
-    tables = leakage.selection_tables(images, fold, validated, tested, RESAMPLING)
-    selection, epochs = tables["selection"], tables["epochs"]
+    validated, tested = checkpoint_selection.checkpoints(images, fold, NETWORK, seed=1)
+    epochs = checkpoint_selection.epochs(images, fold, validated, tested)
+    selection = checkpoint_selection.selection(images, fold, tested, epochs, RESAMPLING)
     assert list(selection["fold"]) == ["0", "1", "2", "all"]
     assert (selection["change"] >= 0).all()
     assert len(epochs) == 3 * NETWORK.epochs
@@ -260,15 +260,15 @@ def test_the_choice_on_the_test_images_is_never_worse_on_them():
 
 def test_checkpoints_come_back_the_same():
     images, fold = made_up(0.6, 1.0)
-    first, again = (leakage.checkpoints(images, fold, NETWORK, seed=1) for _ in range(2))
+    first, again = (checkpoint_selection.checkpoints(images, fold, NETWORK, seed=1) for _ in range(2))
     assert (first[0] == again[0]).all() and (first[1] == again[1]).all()
 
 
-# --- words and examples -----------------------------------------------------------------------------------------
+# --- examples --------------------------------------------------------------------------------------------------
 
 
 def test_examples_are_a_tested_image_and_a_mate_of_each_class():
     labels = np.array([0, 0, 4, 4, 4, 5])
     groups = np.array(["a", "a", "b", "c", "c", "d"])
     tested = np.array([False, True, True, True, False, True])
-    assert leakage.examples(labels, groups, tested) == [(1, 0), (3, 4)]
+    assert injection.examples(labels, groups, tested) == [(1, 0), (3, 4)]

@@ -6,7 +6,7 @@ from sklearn import metrics as reference
 
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.names import METRIC_NAMES
-from skinlesions.evaluation.metrics import ALL_METRICS, METRICS, confusion_matrix, softmax, summary, weighted_summary
+from skinlesions.evaluation.metrics import ALL_METRICS, METRICS, softmax, summary, weighted_summary
 
 EVERY_CLASS = range(len(CLASSES))
 
@@ -175,14 +175,6 @@ def test_absent_classes_are_left_out_and_never_crash():
     one_class = summary(labels[1:], probabilities[1:])
     assert np.isnan(one_class["macro_auc"])
     assert one_class["balanced_accuracy"] == one_class["accuracy"]
-
-
-def test_confusion_matrix_agrees_with_scikit_learn(sample):
-    labels, probabilities = sample
-    predicted = probabilities.argmax(axis=1)
-    ours = confusion_matrix(labels, predicted)
-    assert ours.dtype == np.int64
-    assert (ours == reference.confusion_matrix(labels, predicted, labels=EVERY_CLASS)).all()
 
 
 def test_softmax_of_huge_logits():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skinlesions.evaluation import bootstrap, influence, pairwise
+from skinlesions.evaluation import bootstrap, influence, pairwise, weighted
 from skinlesions.evaluation.bootstrap import lesion_resamples
 from skinlesions.evaluation.metrics import softmax
 
@@ -27,7 +27,7 @@ def scored(drawn: dict[str, np.ndarray], method: str = "percentile", resamples: 
 
 
 def test_the_draws_are_those_of_the_bootstrap(drawn, monkeypatch):
-    monkeypatch.setattr(pairwise, "CHUNK_NUMBERS", 7 * len(drawn["labels"]))
+    monkeypatch.setattr(weighted, "CHUNK_NUMBERS", 7 * len(drawn["labels"]))
     found = scored(drawn)
     weights = lesion_resamples(drawn["groups"], drawn["labels"], 100, seed=1)
     for name in ("good", "poor"):

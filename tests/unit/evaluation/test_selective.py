@@ -6,7 +6,7 @@ import pytest
 
 from skinlesions.core import files, names
 from skinlesions.core.classes import CLASSES
-from skinlesions.evaluation import bootstrap, metrics, selective
+from skinlesions.evaluation import bootstrap, metrics, selective, weighted
 
 
 @pytest.fixture(params=["continuous", "ties"])
@@ -83,7 +83,7 @@ def test_what_becomes_of_each_class_by_its_definition(sample):
 def test_resamples_in_chunks_equal_one_piece(sample, monkeypatch):
     weights = np.random.default_rng(2).poisson(1.0, size=(7, 80))
     whole = selective.risks(*sample, weights=weights), selective.area(*sample, weights)
-    monkeypatch.setattr(bootstrap, "CHUNK_NUMBERS", 170)
+    monkeypatch.setattr(weighted, "CHUNK_NUMBERS", 170)
     assert (selective.risks(*sample, weights=weights) == whole[0]).all()
     assert (selective.area(*sample, weights) == whole[1]).all()
 
@@ -145,7 +145,7 @@ def test_arrays_that_do_not_fit_are_refused():
         selective.area(np.zeros(3), np.arange(3), np.ones((2, 4)))
 
 
-# --- tables and words -------------------------------------------------------------------------------------------
+# --- tables -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,9 @@ def made_up() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def found(made_up) -> dict[str, pd.DataFrame]:
     labels, members, weights = made_up
-    return selective.tables(labels, members.mean(axis=0), selective.certainties(members), weights, 0.95)
+    return selective.tables(
+        labels, members.mean(axis=0), selective.certainties(members), np.arange(len(labels)), weights, 0.95
+    )
 
 
 def test_the_curves_end_at_the_scores_of_all_images(made_up, found):
@@ -206,6 +208,8 @@ def test_the_classes_share_out_what_is_answered(made_up, found):
 
 def test_the_same_sample_gives_the_same_tables(made_up, found):
     labels, members, weights = made_up
-    again = selective.tables(labels, members.mean(axis=0), selective.certainties(members), weights, 0.95)
+    again = selective.tables(
+        labels, members.mean(axis=0), selective.certainties(members), np.arange(len(labels)), weights, 0.95
+    )
     for name, table in found.items():
         assert files.csv_bytes(again[name]) == files.csv_bytes(table), name

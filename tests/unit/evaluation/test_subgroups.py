@@ -1,4 +1,4 @@
-"""Scores by group: each is what scikit-learn gives on the images of the group alone, and the words fit the numbers."""
+"""Scores by group: each is what scikit-learn gives on the images of the group alone."""
 
 from dataclasses import replace
 
@@ -8,29 +8,15 @@ import pytest
 from sklearn import metrics as reference
 
 from skinlesions.core import files, names
-from skinlesions.core.classes import CLASSES, MALIGNANT, class_indices, read_index
-from skinlesions.core.errors import UserError
+from skinlesions.core.classes import CLASSES, MALIGNANT, class_indices
 from skinlesions.data import predictions
-from skinlesions.evaluation import operating_points, subgroups
+from skinlesions.evaluation import attributes, subgroups, thresholds
 from skinlesions.evaluation.bootstrap import lesion_resamples
 from skinlesions.evaluation.metrics import softmax
+from tests.helpers.studies import with_metadata
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
 NV, MEL = CLASSES.index("nv"), CLASSES.index("mel")
-
-
-def with_metadata(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """`index` with made-up metadata, the same for all images of a lesion; nevi are confirmed in two ways."""
-    generator = np.random.default_rng(seed)
-    lesions = index.drop_duplicates("lesion_id").set_index("lesion_id")
-    count = len(lesions)
-    lesions["age"] = generator.choice([20, 35, 50, 65, 80, np.nan], size=count)
-    lesions["sex"] = generator.choice(["female", "male"], size=count)
-    lesions["localization"] = generator.choice(["back", "face", "scalp"], size=count, p=[0.6, 0.35, 0.05])
-    followed = (lesions["dx"] == "nv") & (generator.random(count) < 0.5)
-    lesions["dx_type"] = np.where(followed, "follow_up", "histo")
-    columns = ["age", "sex", "localization", "dx_type"]
-    return index.join(lesions[columns], on="lesion_id")
 
 
 def made_up(index: pd.DataFrame, logits: np.ndarray, limit: float = 0.4) -> subgroups.Scored:
@@ -40,8 +26,8 @@ def made_up(index: pd.DataFrame, logits: np.ndarray, limit: float = 0.4) -> subg
         lesions=index["lesion_id"].to_numpy(),
         probabilities=probabilities,
         predicted=probabilities.argmax(axis=1),
-        called=operating_points.scores(probabilities, MALIGNANT) >= limit,
-        attributes=subgroups.attributes(index["image_id"], subgroups.metadata_table(index)),
+        called=thresholds.scores(probabilities, MALIGNANT) >= limit,
+        attributes=attributes.attributes(index["image_id"], attributes.metadata_table(index)),
     )
 
 
@@ -65,71 +51,6 @@ def sample(index) -> subgroups.Scored:
 @pytest.fixture(scope="module")
 def results(sample) -> dict[str, pd.DataFrame]:
     return subgroups.tables(sample, resamples(sample), 0.95)
-
-
-# --- metadata ---------------------------------------------------------------------------------------------------
-
-
-def test_the_published_metadata_come_back_as_they_were(index, tmp_path):
-    table = subgroups.metadata_table(index.sample(frac=1, random_state=0))
-    files.write_csv(tmp_path / "metadata.csv", table)
-    pd.testing.assert_frame_equal(subgroups.read_metadata(tmp_path / "metadata.csv"), table)
-    assert list(table.columns) == ["image_id", "age", "sex", "localization", "dx_type"]
-    assert table["image_id"].is_monotonic_increasing
-
-
-def test_the_metadata_of_ham10000(ham10000_dir):
-    table = subgroups.metadata_table(read_index(ham10000_dir / "HAM10000_metadata.csv"))
-    frame = subgroups.attributes(table["image_id"], table)
-    assert (frame["age"] == "unknown").sum() == 57
-    assert (frame["localization"] == "unknown").sum() == 234
-    assert set(frame["dx_type"]) == {"histo", "follow_up", "consensus", "confocal"}
-    assert len(files.csv_bytes(table)) < 500_000  # small enough for Git
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "does not exist"),
-        ("image_id,age\n", "has the columns image_id, age; expected image_id, age, sex"),
-        ("image_id,age,sex,localization,dx_type\nI1,old,male,back,histo\n", "age holds something"),
-        ("image_id,age,sex,localization,dx_type\n" + 2 * "I1,50,male,back,histo\n", "I1 appears twice"),
-    ],
-)
-def test_metadata_that_break_the_format_are_refused(text, message, tmp_path):
-    path = tmp_path / "metadata.csv"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(UserError, match=message):
-        subgroups.read_metadata(path)
-
-
-def test_metadata_of_another_run_are_refused(index):
-    table = subgroups.metadata_table(index)
-    with pytest.raises(UserError, match=f"no image {table['image_id'][0]}"):
-        subgroups.attributes(index["image_id"], table.iloc[1:])
-
-
-def test_attributes_follow_the_order_of_the_images(index):
-    frame = subgroups.attributes(index["image_id"][::-1], subgroups.metadata_table(index))
-    assert list(frame["sex"]) == list(index["sex"][::-1])
-
-
-def test_age_bands_start_where_they_say():
-    ages = pd.Series([0, 29, 30, 44, 45, 59, 60, 74, 75, 85, np.nan])
-    names = ["under 30"] * 2 + ["30–44"] * 2 + ["45–59"] * 2 + ["60–74"] * 2 + ["75 and over"] * 2 + ["unknown"]
-    assert list(subgroups.age_band(ages)) == names
-
-
-def test_groups_are_in_order_the_unknown_last():
-    assert subgroups.ordered_groups("sex", pd.Series(["unknown", "male", "female"])) == ["female", "male", "unknown"]
-    assert subgroups.ordered_groups("age", pd.Series(["60–74", "under 30"])) == ["under 30", "60–74"]
-    sites = pd.Series(["unknown", "unknown", "back", "face", "face"])
-    assert subgroups.ordered_groups("localization", sites) == ["face", "back", "unknown"]
-    assert subgroups.ordered_groups("dx_type", pd.Series(["autopsy", "histo"])) == ["histo", "autopsy"]
-
-
-# --- scores -----------------------------------------------------------------------------------------------------
 
 
 def test_scores_agree_with_scikit_learn_on_the_images_of_the_group(sample, results):
@@ -245,40 +166,27 @@ def test_what_a_model_calls_malignant_is_decided_on_its_validation_images():
     index = with_metadata(synthetic_index())
     table = synthetic_predictions(index)
     test, val = (
-        operating_points.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
+        thresholds.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
         for split in predictions.SPLITS
     )
     ids = predictions.select(table, "test")["image_id"]
-    sample = subgroups.scored(test, val, ids, subgroups.metadata_table(index), specificity=0.8)
-    limits = operating_points.fold_thresholds(val, MALIGNANT, "specificity", 0.8)
-    assert (sample.called == operating_points.called(test, MALIGNANT, limits)).all()
+    sample = subgroups.scored(test, val, ids, attributes.metadata_table(index), specificity=0.8)
+    limits = thresholds.fold_thresholds(val, MALIGNANT, "specificity", 0.8)
+    assert (sample.called == thresholds.called(test, MALIGNANT, limits)).all()
     assert (sample.predicted == test.probabilities.argmax(axis=1)).all()
-    other = subgroups.scored(test, val, ids, subgroups.metadata_table(index), predicted=test.labels)
+    other = subgroups.scored(test, val, ids, attributes.metadata_table(index), predicted=test.labels)
     assert (other.predicted == test.labels).all()
     assert list(sample.attributes["sex"]) == list(index.set_index("image_id").loc[ids, "sex"])
     results = subgroups.tables(sample, resamples(sample, 20), 0.95)
     assert results["groups"].query("attribute == 'sex'")["images"].sum() == len(index)
 
 
-# --- words ------------------------------------------------------------------------------------------------------
-
-
-def measured(values: dict[str, float], width: float, compared: int) -> dict[str, pd.DataFrame]:
-    """Tables with one score and one difference for each group by sex and age, `compared` of them apart from zero."""
-    head = {"attribute": "age", "metric": "sensitivity", "small": "no"}
-    scores = [
-        head | {"group": name, "images": 90, "lesions": 50, "value": value, "low": value - width, "high": value + width}
-        for name, value in values.items()
-    ]
-    differences = [
-        head | {"group": name, "difference": shift, "low": shift - 0.01, "high": shift + 0.01}
-        for name, shift in zip(values, [0.1] * compared + [0.0] * len(values), strict=False)
-    ]
-    groups = pd.DataFrame({"attribute": ["all"], "group": ["all images"], "classes": ["nv 5"]})
-    nevi = pd.DataFrame({"dx_type": ["histo"]})
-    return {
-        "group_scores": pd.DataFrame(scores),
-        "group_differences": pd.DataFrame(differences),
-        "groups": groups,
-        "nevi": nevi,
-    }
+def test_a_score_of_one_lesion_has_no_interval(index, sample):
+    mel, scalp = sample.labels == MEL, (index["localization"] == "scalp").to_numpy()
+    first = sample.lesions[mel & scalp][0]
+    sites = index["localization"].where(~(mel & scalp) | (sample.lesions == first), "back")
+    one = replace(sample, attributes=sample.attributes.assign(localization=sites))
+    scores = subgroups.tables(one, resamples(one), 0.95)["group_scores"].set_index(["group", "metric"])
+    row = scores.loc[("scalp", "recall_mel")]
+    assert row["lesions"] == 1 and row["small"] == "yes" and row[["low", "high"]].isna().all()
+    assert scores.drop(("scalp", "recall_mel"))["low"].notna().all()

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
+from skinlesions import __main__ as main
 from skinlesions.core import files, paths
 from skinlesions.core.classes import CLASSES
 from skinlesions.data import isic_csv, predictions
@@ -43,9 +44,8 @@ def estimates(table: pd.DataFrame) -> dict[tuple[str, str], float]:
     return table.set_index(["metric", "class"])["estimate"].to_dict()
 
 
-def run(monkeypatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
-    submission.main()
+def run(*arguments: object) -> None:
+    main.run(["evaluate", *map(str, arguments)])
 
 
 def test_every_metric_is_scored_once():
@@ -165,10 +165,10 @@ def test_a_class_that_is_never_predicted_has_no_precision(sample):
     assert found["balanced_accuracy", ""] == pytest.approx(1 / 7)
 
 
-def test_the_command_prints_and_writes_the_same_scores(folder, sample, monkeypatch, capsys):
+def test_the_command_prints_and_writes_the_same_scores(folder, sample, capsys):
     labels, probabilities, lesions, _ = sample
     out = folder / "out" / "scores.json"
-    run(monkeypatch, folder / "predictions.csv", folder / "metadata.csv", "--out", out, "--resamples", 50, "--seed", 1)
+    run(folder / "predictions.csv", folder / "metadata.csv", "--out", out, "--resamples", 50, "--seed", 1)
     text = capsys.readouterr().out
     assert text.startswith(f"{len(labels)} images of {len(set(lesions))} lesions; percentile intervals from 50 ")
     content = files.read_json(out)
@@ -188,11 +188,11 @@ def test_the_command_prints_and_writes_the_same_scores(folder, sample, monkeypat
     assert len(lines) == len(submission.SCORES) and len({line.index(".") for line in lines}) == 1
 
 
-def test_the_command_takes_the_method_of_the_intervals(folder, sample, monkeypatch, capsys):
+def test_the_command_takes_the_method_of_the_intervals(folder, sample, capsys):
     labels, probabilities, lesions, _ = sample
     paths_given = (folder / "predictions.csv", folder / "metadata.csv")
     out = folder / "scores.json"
-    run(monkeypatch, *paths_given, "--out", out, "--resamples", 50, "--seed", 1, "--method", "bca")
+    run(*paths_given, "--out", out, "--resamples", 50, "--seed", 1, "--method", "bca")
     assert "lesions; bias-corrected and accelerated (bca) intervals from 50 resamples" in capsys.readouterr().out
     content = files.read_json(out)
     assert content["method"] == "bca"
@@ -200,12 +200,12 @@ def test_the_command_takes_the_method_of_the_intervals(folder, sample, monkeypat
     found = content["scores"]["balanced_accuracy"]
     assert [found["estimate"], found["low"], found["high"]] == pytest.approx([estimate, low, high], abs=1e-5)
     with pytest.raises(SystemExit):
-        run(monkeypatch, *paths_given, "--method", "exact")
+        run(*paths_given, "--method", "exact")
     assert "invalid choice: 'exact'" in capsys.readouterr().err
 
 
-def test_without_lesions_the_output_says_what_is_resampled(folder, monkeypatch, capsys):
-    run(monkeypatch, folder / "predictions.csv", folder / "truth.csv", "--resamples", 10)
+def test_without_lesions_the_output_says_what_is_resampled(folder, capsys):
+    run(folder / "predictions.csv", folder / "truth.csv", "--resamples", 10)
     assert "each image counts as a lesion of its own" in capsys.readouterr().out.splitlines()[0]
     scores, about = submission.report(folder / "predictions.csv", folder / "truth.csv", **FEW)
     assert (about["resampled"], about["lesions"]) == ("images", None)
@@ -217,19 +217,28 @@ def test_without_lesions_the_output_says_what_is_resampled(folder, monkeypatch, 
     ("option", "message"),
     [(("--resamples", 9), "10 or more"), (("--seed", -1), "0 or more"), (("--confidence", 95), "between 0 and 1")],
 )
-def test_options_out_of_range_are_refused(folder, monkeypatch, capsys, option, message):
+def test_options_out_of_range_are_refused(folder, capsys, option, message):
     with pytest.raises(SystemExit) as caught:
-        run(monkeypatch, folder / "predictions.csv", folder / "truth.csv", *option)
+        run(folder / "predictions.csv", folder / "truth.csv", *option)
     assert caught.value.code == 2
-    assert f"{option[0]} must be {message}" in capsys.readouterr().err
+    assert f"argument {option[0]}: must be {message}" in capsys.readouterr().err
 
 
 def test_it_runs_where_no_deep_learning_is_installed_and_faults_have_no_traceback(folder):
     script = (
         "import runpy, sys; sys.modules['keras'] = sys.modules['tensorflow'] = sys.modules['jax'] = None; "
-        "runpy.run_module('skinlesions.evaluation.submission', run_name='__main__')"
+        "runpy.run_module('skinlesions', run_name='__main__')"
     )
-    command = [sys.executable, "-c", script, folder / "predictions.csv", folder / "truth.csv", "--resamples", "10"]
+    command = [
+        sys.executable,
+        "-c",
+        script,
+        "evaluate",
+        folder / "predictions.csv",
+        folder / "truth.csv",
+        "--resamples",
+        "10",
+    ]
     done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "balanced accuracy" in done.stdout and done.stderr == ""
 

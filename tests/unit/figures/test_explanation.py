@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.explain import explanation
+from skinlesions.explain import sanity_check, similarity
 from skinlesions.figures import explanation as draw
 from skinlesions.figures import style
 from tests.helpers.drawn_text import boxes
@@ -52,7 +52,7 @@ def sanity():
     steps, kept = 6, np.ones((6, 8), bool)
     names = ["", "logits", "hidden", "block_16_depthwise", "before", "first"]
     maps = random.uniform(size=(steps, 8, 5, 5)).astype("float32")
-    return explanation.sanity(explanation.Cascade(names, np.arange(steps), maps, kept), 16, 0.95)
+    return sanity_check.sanity(sanity_check.Cascade(names, np.arange(steps), maps, kept), 16, 0.95)
 
 
 def kernels(height, count):
@@ -151,7 +151,7 @@ def test_feature_maps_state_the_layer_and_its_shape():
 
 def test_the_curve_is_that_of_the_table():
     checked = sanity()
-    for axes, name in zip(draw.sanity(checked).axes, explanation.MEASURES, strict=True):
+    for axes, name in zip(draw.sanity(checked).axes, similarity.MEASURES, strict=True):
         curve, other, *_ = axes.get_lines()
         assert curve.get_ydata().tolist() == checked.curve[name].tolist()
         assert set(other.get_ydata()) == {checked.other_images[name]}

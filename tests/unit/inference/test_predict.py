@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesions.core import config, files, paths
+from skinlesions import __main__ as main
+from skinlesions.core import files, paths
 from skinlesions.core.errors import run_main
 from skinlesions.data import images, isic_csv
 from skinlesions.inference import predict, predictor
+from tests.helpers.orientations import ORIENTATIONS, encoded, noted
+from tests.helpers.project import tiny
 from tests.helpers.raw_files import jpeg, write_files, write_zip
 from tests.helpers.trained_models import MODELS, use_folder, write
 
@@ -30,17 +33,17 @@ def models(tmp_path_factory) -> Iterator[None]:
 
 
 def use_params(path: Path, ensemble: list[str] | str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parameters that are this project's, but for the ensemble."""
-    values = config.load().model_dump(mode="json")
+    """The smallest configuration with these models, of which the ensemble has some."""
+    values = tiny()
+    values["models"] |= {name: {"inputs": "features/vgg16.npy"} for name in (*MODELS, "resnet50")}
     files.write_json(path, values | {"compare": values["compare"] | {"ensemble": ensemble}})  # JSON is YAML
     monkeypatch.setattr(paths, "PARAMS", path)
 
 
-def run(monkeypatch, *arguments: object) -> int:
+def run(*arguments: object) -> int:
     """The exit code of the command line with these arguments."""
-    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
     try:
-        run_main(predict.main)
+        run_main(lambda: main.run(["predict", *map(str, arguments)]))
     except SystemExit as end:
         return end.code
     return 0
@@ -65,7 +68,7 @@ def test_files_folders_and_zip_files_together_in_order_by_all_models(models, tmp
     write_files(tmp_path, dict(named[6:]))
     monkeypatch.setattr(predict, "CHUNK", 3)
     out = tmp_path / "new" / "predictions.csv"
-    assert run(monkeypatch, tmp_path / "a.zip", tmp_path / "folder", tmp_path / "6.jpg", "--out", out) == 0
+    assert run(tmp_path / "a.zip", tmp_path / "folder", tmp_path / "6.jpg", "--out", out) == 0
     table = isic_csv.read(out)
     assert list(table["image"]) == [str(number) for number in range(7)]
     probabilities = expected(contents, tmp_path / "all", *MODELS)
@@ -73,14 +76,26 @@ def test_files_folders_and_zip_files_together_in_order_by_all_models(models, tmp
     assert np.ptp(probabilities, axis=0).max() > 0.01
     assert list(out.parent.iterdir()) == [out]
     output = capsys.readouterr()
-    assert output.out == "" and "predict: 21 of 21 predictions (100%)" in output.err
+    assert output.out == "" and "predict: 100%" in output.err and "21/21" in output.err
 
 
-def test_the_models_that_are_named_are_averaged(models, tmp_path, monkeypatch):
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_photograph_and_the_same_turned_upright_get_one_prediction(models, tmp_path, monkeypatch, orientation):
+    lying = np.random.default_rng(0).integers(0, 256, (50, 70, 3), "uint8")
+    upright = Image.fromarray(ORIENTATIONS[orientation](lying))
+    noted_file = encoded(Image.fromarray(lying), "PNG", exif=noted(orientation))
+    write_files(tmp_path / "images", {"a.png": noted_file, "b.png": encoded(upright, "PNG")})
+    out = tmp_path / "predictions.csv"
+    assert run(monkeypatch, tmp_path / "images", "--models", "scratch", "--out", out) == 0
+    first, second = isic_csv.probabilities(isic_csv.read(out))
+    assert (first == second).all()
+
+
+def test_the_models_that_are_named_are_averaged(models, tmp_path):
     contents = {"b.jpg": jpeg(1), "c.png": jpeg(2)}
     probabilities = expected(contents, tmp_path / "images", "frozen", "scratch")
     out = tmp_path / "predictions.csv"
-    assert run(monkeypatch, tmp_path / "images", "--models", "scratch, frozen,scratch", "--out", out) == 0
+    assert run(tmp_path / "images", "--models", "scratch, frozen,scratch", "--out", out) == 0
     np.testing.assert_allclose(isic_csv.probabilities(isic_csv.read(out)), probabilities, rtol=1e-3, atol=1e-4)
 
 
@@ -89,18 +104,18 @@ def test_without_names_it_is_the_ensemble_of_the_parameters(models, tmp_path, mo
     write_files(tmp_path / "images", contents)
     out = tmp_path / "predictions.csv"
     use_params(tmp_path / "other.yaml", ["vgg16", "resnet50"], monkeypatch)
-    assert run(monkeypatch, tmp_path / "images", "--out", out) == 1
+    assert run(tmp_path / "images", "--out", out) == 1
     message = capsys.readouterr().err
     assert "the ensemble has the member 'resnet50', which is not among frozen, scratch, tuned" in message
     assert message.endswith("or name trained models with --models\n") and not out.exists()
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_written(models, tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_read_is_named_and_the_rest_is_written(models, tmp_path, capsys):
     write_zip(tmp_path / "a.zip", {"1.jpg": jpeg(1), "../2.jpg": jpeg(2), "3.jpg": jpeg(3)[:1000], "4.jpg": jpeg(4)})
     write_files(tmp_path, {"text.jpg": b"no image", "broken.zip": b"PK"})
     (tmp_path / "empty").mkdir()
     inputs = [tmp_path / name for name in ("broken.zip", "text.jpg", "empty", "a.zip")]
-    assert run(monkeypatch, *inputs, "--models", "scratch", "--out", tmp_path / "p.csv") == 1
+    assert run(*inputs, "--models", "scratch", "--out", tmp_path / "p.csv") == 1
     assert list(isic_csv.read(tmp_path / "p.csv")["image"]) == ["1", "4"]
     heading, *faults = capsys.readouterr().err.splitlines()[-6:]
     assert heading == "could not be read (5), the others are written:"
@@ -118,23 +133,23 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_written(models, tmp_path, 
         assert all(part in fault for part in parts)
 
 
-def test_where_nothing_can_be_read_what_was_there_stays(models, tmp_path, monkeypatch, capsys):
+def test_where_nothing_can_be_read_what_was_there_stays(models, tmp_path, capsys):
     write_files(tmp_path, {"text.jpg": b"no image", "p.csv": b"old"})
-    assert run(monkeypatch, tmp_path / "text.jpg", "--models", "scratch", "--out", tmp_path / "p.csv") == 1
+    assert run(tmp_path / "text.jpg", "--models", "scratch", "--out", tmp_path / "p.csv") == 1
     assert "no image could be read, nothing is written:\n" in capsys.readouterr().err
     write_zip(tmp_path / "empty.zip", {})
-    assert run(monkeypatch, tmp_path / "empty.zip", "--out", tmp_path / "p.csv") == 1
+    assert run(tmp_path / "empty.zip", "--out", tmp_path / "p.csv") == 1
     assert "error: no image to predict:\n" in capsys.readouterr().err
     assert (tmp_path / "p.csv").read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.zip", "p.csv", "text.jpg"]
 
 
-def test_any_size_and_mode(models, tmp_path, monkeypatch):
+def test_any_size_and_mode(models, tmp_path):
     sizes = {"tiny": (1, 1), "wide": (900, 3), "tall": (3, 900), "large": (3000, 2000)}
     (tmp_path / "images").mkdir()
     for (name, size), mode in zip(sizes.items(), ("L", "RGBA", "P", "1"), strict=True):
         Image.new(mode, size, 1).save(tmp_path / "images" / f"{name}.png")
-    assert run(monkeypatch, tmp_path / "images", "--out", tmp_path / "p.csv") == 0
+    assert run(tmp_path / "images", "--out", tmp_path / "p.csv") == 0
     assert list(isic_csv.read(tmp_path / "p.csv")["image"]) == sorted(sizes)
 
 
@@ -143,7 +158,7 @@ def test_mistakes_on_the_command_line_are_found_before_any_work(models, tmp_path
     image, out = tmp_path / "a.jpg", tmp_path / "p.csv"
 
     def message(*arguments: object) -> str:
-        assert run(monkeypatch, *arguments) == 1
+        assert run(*arguments) == 1
         return capsys.readouterr().err
 
     assert "image 'a' is also" in message(tmp_path, "--out", out)
@@ -161,23 +176,25 @@ INTERRUPTED = """
 import os, signal, sys
 from pathlib import Path
 import pytest
+from skinlesions import __main__ as main
 from skinlesions.inference import predict
-from skinlesions.core.errors import run_main
 from skinlesions.core.progress import Progress
 from tests.helpers.trained_models import use_folder
 
-folder, number, *sys.argv[1:] = sys.argv[1:]
+folder, number, *arguments = sys.argv[1:]
+sys.argv[1:] = ["predict", *arguments]
 use_folder(Path(folder), pytest.MonkeyPatch())
 predict.CHUNK = 2
-advance = Progress.advance
+advance, taken = Progress.advance, []
 
 def advance_and_stop(self, amount=1):
     advance(self, amount)
-    if self.done == 4:
+    taken.append(amount)
+    if sum(taken) == 4:
         os.kill(os.getpid(), int(number))
 
 Progress.advance = advance_and_stop
-run_main(predict.main)
+main.main()
 """
 
 
@@ -206,14 +223,14 @@ def test_an_interrupted_run_leaves_what_was_there(models, tmp_path, number):
 def test_a_model_that_cannot_be_loaded_writes_nothing(models, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(paths, "TRAIN", tmp_path)
     write_files(tmp_path, {"a.jpg": jpeg(1)})
-    assert run(monkeypatch, tmp_path / "a.jpg", "--models", "scratch", "--out", tmp_path / "p.csv") == 1
+    assert run(tmp_path / "a.jpg", "--models", "scratch", "--out", tmp_path / "p.csv") == 1
     assert "scratch/predictions.csv does not exist" in capsys.readouterr().err
     assert not (tmp_path / "p.csv").exists()
 
 
-def test_real_images(models, ham10000_dir, tmp_path, monkeypatch):
+def test_real_images(models, ham10000_dir, tmp_path):
     archive = ham10000_dir / "ISIC2018_Task3_Validation_Input.zip"
     out = tmp_path / "p.csv"
-    assert run(monkeypatch, archive, "--models", "scratch", "--out", out) == 0
+    assert run(archive, "--models", "scratch", "--out", out) == 0
     truth = isic_csv.read_ground_truth(ham10000_dir / "ISIC2018_Task3_Validation_GroundTruth.csv")
     assert len(isic_csv.match(isic_csv.read(out), truth, "p.csv", "the truth")) == 193

@@ -6,9 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from skinlesions.core import paths
+from skinlesions.core import files, paths
 from skinlesions.core.errors import UserError
 from skinlesions.models import backbones, heads, networks
+from skinlesions.training import first_phase
 from tests.unit.training.test_fine_tuning import DESCRIPTION
 
 RECORD = {
@@ -58,6 +59,15 @@ def test_a_description_takes_from_the_records_what_it_takes_to_feed_the_network(
     assert made == replace(DESCRIPTION, fit="pad", prepared_size=48, crop=40)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3), dtype="uint8")
     assert networks.network_inputs(made, pixels).shape == (2, 32, 32, 3)
+
+
+def test_the_baseline_reads_averages_of_pixels_as_in_training(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), dtype="uint8")
+    files.write_array(tmp_path / "images.npy", pixels)
+    baseline = replace(DESCRIPTION, training=networks.FROM_SCRATCH, image_size=20)
+    found = networks.network_inputs(baseline, pixels)
+    np.testing.assert_array_equal(found, first_phase.load_inputs(tmp_path / "images.npy", 20))
+    assert np.abs(found - pixels.reshape(3, 20, 2, 20, 2, 3).mean(axis=(2, 4))).max() <= 1
 
 
 def test_a_frozen_model_is_its_trunk_and_its_head(folders, images):

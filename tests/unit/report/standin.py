@@ -10,7 +10,7 @@ from nbformat import NotebookNode
 
 from skinlesions.core import files, notebooks, paths
 from skinlesions.core.classes import CLASSES
-from skinlesions.core.config import Params, load, merged, validate
+from skinlesions.core.config import Params, validate
 from skinlesions.data import balancing, exploration, predictions
 from skinlesions.evaluation import study
 from skinlesions.evaluation.study import Study
@@ -18,6 +18,7 @@ from skinlesions.figures import style
 from skinlesions.report import results as results_page
 from skinlesions.report.evidence import Evidence
 from skinlesions.stages import notebook as runner
+from tests.helpers.project import tiny
 from tests.helpers.studies import described, study_of
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
@@ -73,19 +74,24 @@ def with_sections(document: NotebookNode, source: str) -> NotebookNode:
 
 
 def parameters(source: str = "ham10000") -> Params:
-    """The project's parameters with two models and one backbone."""
-    values = load().model_dump()
-    keep = {
-        "data": {"source": source} | ({"external": None} if source == "sample" else {}),
-        "compare": {"resamples": 50, "test_resamples": 50, "ensemble": "all"},
-        "models": {name: None for name in values["models"] if name not in MODELS},
-        "backbones": {name: None for name in values["backbones"] if name != "resnet50"},
-        "split": {"duplicates": {"backbone": "resnet50"}},
-        "balance": {"backbone": "resnet50"},
-        "explain": {"model": "resnet50", "models": list(MODELS)},
-        "leakage": {"backbone": "resnet50"},
+    """Settings of a run with two models and one backbone."""
+    values = tiny()
+    external = {"images": "outside.zip", "ground_truth": "outside.csv"} if source == "ham10000" else None
+    values["data"] |= {"source": source, "external": external}
+    values["prepare"]["size"] = 240
+    values["split"]["folds"] = 5
+    values["statistics"]["resamples"] = values["compare"]["test_resamples"] = 50
+    backbone = {"weights": "r.h5", "cut_at": "conv4_block6_out", "crop": 224, "image_size": 224}
+    values["backbones"] = {"resnet50": backbone}
+    values["models"] = {
+        "baseline_cnn": values["models"]["baseline_cnn"],
+        "resnet50": {"inputs": "features/resnet50.npy"},
     }
-    return validate(merged(values, keep))
+    values["split"]["duplicates"]["backbone"] = values["balance"]["backbone"] = values["leakage"]["backbone"] = (
+        "resnet50"
+    )
+    values["explain"] |= {"model": "resnet50", "models": list(MODELS)}
+    return validate(values)
 
 
 def make(data: Path, document: NotebookNode, source: str = "ham10000") -> Params:

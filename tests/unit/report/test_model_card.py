@@ -6,8 +6,9 @@ import re
 import pandas as pd
 import pytest
 
-from skinlesions.core.config import merged, validate
+from skinlesions.core.config import validate
 from skinlesions.core.errors import UserError
+from skinlesions.core.presets import merged
 from skinlesions.report import model_card
 from tests.unit.report import standin
 from tests.unit.report.page import Page

@@ -12,11 +12,12 @@ import pandas as pd
 import pytest
 
 from skinlesions.commands import verify
-from skinlesions.core import config, files, paths
+from skinlesions.core import files, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data import predictions
 from skinlesions.report import results, site
 from skinlesions.report.publication import publish
+from tests.helpers.project import settings
 from tests.unit.report import standin
 from tests.unit.report.page import Page
 
@@ -234,8 +235,10 @@ def test_inputs_are_described_in_words():
     assert site.describe_input("baseline_cnn", parameters) == "images at 48 × 48 pixels, from scratch"
     frozen = "features of a frozen resnet50 (ImageNet weights, cut after conv4_block6_out), images at 224 × 224 pixels"
     assert site.describe_input("resnet50", parameters) == frozen
-    tuned = site.describe_input("mobilenet_v2_fine_tuned", config.load())
-    assert tuned == "images at 160 × 160 pixels, mobilenet_v2 (ImageNet weights) fine-tuned from block_6_expand on"
+    tuned = site.describe_input("vgg16", settings())
+    assert tuned == (
+        "images at 32 × 32 pixels, vgg16 (random weights, cut after block3_pool) fine-tuned from block3_conv1 on"
+    )
 
 
 def test_a_notebook_without_title_is_refused(real, tmp_path):

@@ -1,7 +1,6 @@
 """The runner of notebooks: what it refuses, what it writes, and what it leaves behind when things go wrong."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -10,24 +9,20 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from skinlesions.core import config, notebooks, paths
+from skinlesions.core import notebooks
 from skinlesions.core.errors import UserError
 from skinlesions.stages import notebook as runner
+from tests.helpers.project import copy_code, tiny, write_params
 
 DVC_YAML = """\
 stages:
   train:
-    matrix: {model: [resnet50, vgg16]}
-    cmd: >-
-      ${python} -m skinlesions.stages.notebook train.ipynb out/${item.model}.ipynb
-      -p model ${item.model} --names backbones
-    deps: [train.ipynb, skinlesions, input.csv]
-    params: [train, "models.${item.model}", backbones]
-    outs: ["out/${item.model}.ipynb"]
-  incomplete:
-    cmd: ${python} -m skinlesions.stages.notebook train.ipynb out/incomplete.ipynb -p model resnet50
-    deps: [train.ipynb]
-    params: [train]
+    foreach: {vgg16: {}}
+    do:
+      cmd: ${python} -m skinlesions.stages.notebook train.ipynb out/${key}.ipynb -p model ${key}
+      deps: [train.ipynb, skinlesions, input.csv]
+      params: [train, head, fine_tune, "models.${key}"]
+      outs: ["out/${key}.ipynb"]
   moved:
     cmd: ${python} -m skinlesions.stages.notebook moved.ipynb out/moved.ipynb
     deps: [moved.ipynb, skinlesions, input.csv]
@@ -37,7 +32,7 @@ stages:
 RICH = {
     "parameters": 'seed = 1\nnames = ["a"]',
     "imports": "import sys\nimport matplotlib.pyplot as plt\nimport pandas as pd\n"
-    "from skinlesions import paths\nfrom skinlesions.figures import style\nstyle.use_style()",
+    "from skinlesions.core import paths\nfrom skinlesions.figures import style\nstyle.use_style()",
     "prints": 'print("progress", file=sys.stderr)\nprint("a result", {"x", "y", "z"}, paths.ROOT / "data")\nobject()',
     "figure": "figure, axes = plt.subplots()\naxes.plot([1, 2, seed])\nplt.close(figure)\nfigure",
     "table": 'pd.DataFrame({"name": names})',
@@ -55,22 +50,16 @@ def sources(**cells: str) -> nbformat.NotebookNode:
 
 
 def make_project(root: Path) -> Path:
-    """A copy of the library with its parameters in the folder `root`, ready for DVC."""
-    shutil.copytree(paths.ROOT / "skinlesions", root / "skinlesions", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(paths.PARAMS, root / "params.yaml")
+    """A copy of the library with settings of its own in the folder `root`, ready for DVC."""
+    copy_code(root)
     (root / "input.csv").write_text("a\n1\n")
     (root / "dvc.yaml").write_text(DVC_YAML.replace("${python}", sys.executable))
     nbformat.write(sources(**RICH), root / "rich.ipynb")
-    values = config.load().model_dump()
-    names = ["model", "backbones", *values["train"], *values["models"]["vgg16"]]
-    train = "\n".join(f"{name} = 0" for name in names)
-    nbformat.write(sources(parameters=train, show="model, patience, backbones"), root / "train.ipynb")
-    nbformat.write(
-        sources(
-            parameters="seed = 0", move='from pathlib import Path\nPath("input.csv").write_text("a\\n2, moved\\n")'
-        ),
-        root / "moved.ipynb",
-    )
+    read = "from skinlesions.core import config\nsettings = config.of_stage(f'train@{model}')"
+    show = "settings.models[model].head.epochs, settings.train.seed"
+    nbformat.write(sources(parameters='model = "none"', settings=read, show=show), root / "train.ipynb")
+    move = 'from pathlib import Path\nPath("input.csv").write_text("a\\n2, moved\\n")'
+    nbformat.write(sources(move=move), root / "moved.ipynb")
     (root / "out").mkdir()
     return root
 
@@ -101,27 +90,6 @@ def repro(project: Path, stage: str) -> subprocess.CompletedProcess:
 # --- parameters -------------------------------------------------------------------------------------------------
 
 
-def test_tracked_blocks_become_one_namespace():
-    values = {"train": {"seed": 1}, "models": {"a": {"l2": 0.1, "layers": [1]}}, "compare": {"confidence": 0.9}}
-    assert runner.flattened(values, ["train", "models.a", "compare.confidence"]) == {
-        "seed": 1,
-        "l2": 0.1,
-        "layers": [1],
-        "confidence": 0.9,
-    }
-
-
-def test_two_blocks_may_not_give_the_same_variable():
-    with pytest.raises(UserError, match=r"train and compare .* 'seed'"):
-        runner.flattened({"train": {"seed": 1}, "compare": {"seed": 1}}, ["train", "compare"])
-
-
-@pytest.mark.parametrize("key", ["trian", "train.sed", "train.seed.value"])
-def test_a_tracked_key_must_exist(key):
-    with pytest.raises(UserError, match=key):
-        runner.flattened({"train": {"seed": 1}}, [key])
-
-
 def test_declared_defaults_are_read_without_running_them():
     found = runner.declared(sources(parameters='# why\na = 1\nb = ["x", None, -2.5]\nc = {"k": True}'))
     assert found == {"a": 1, "b": ["x", None, -2.5], "c": {"k": True}}
@@ -136,10 +104,10 @@ def test_a_parameters_cell_holds_only_literals(source):
 
 def test_parameters_that_do_not_fit_are_refused():
     with pytest.raises(UserError, match=r"declares no sed.* seed"):
-        runner.check_parameters({"sed": 1}, {"seed": 0}, "n.ipynb", complete=False)
-    with pytest.raises(UserError, match="declares patience, which the stage does not give"):
-        runner.check_parameters({"seed": 1}, {"seed": 0, "patience": 3}, "n.ipynb", complete=True)
-    runner.check_parameters({"seed": 1}, {"seed": 0, "patience": 3}, "n.ipynb", complete=False)
+        runner.check_parameters({"sed": 1}, {"seed": 0}, "n.ipynb")
+    with pytest.raises(UserError, match="declares no seed"):
+        runner.check_parameters({"seed": 1}, {}, "n.ipynb")
+    runner.check_parameters({"seed": 1}, {"seed": 0, "patience": 3}, "n.ipynb")
 
 
 def test_injected_values_are_those_given():
@@ -235,8 +203,7 @@ def test_an_interrupted_run_leaves_no_kernel(project, number):
         (["input.csv", "o.ipynb"], "input.csv is not a Jupyter notebook"),
         (["rich.ipynb", "o.ipynb", "-p", "seed", "1", "-p", "seed", "2"], "-p seed is given twice"),
         (["rich.ipynb", "o.ipynb", "-p", "seed", "[1"], "not valid YAML"),
-        (["rich.ipynb", "o.ipynb", "--names", "model"], "has no 'model'"),
-        (["rich.ipynb", "o.ipynb", "--names", "train.seed"], "'train.seed' is not a block"),
+        (["rich.ipynb", "o.ipynb", "-p", "sed", "1"], "declares no sed"),
     ],
 )
 def test_a_wrong_command_line_is_explained(project, monkeypatch, capsys, arguments, message):
@@ -248,32 +215,25 @@ def test_a_wrong_command_line_is_explained(project, monkeypatch, capsys, argumen
     assert not (project / "o.ipynb").exists()
 
 
-def test_faulty_params_are_refused_before_the_kernel_starts(tmp_path):
-    root = make_project(tmp_path / "faulty")
-    text = (root / "params.yaml").read_text()
-    (root / "params.yaml").write_text(text.replace("mosaic_columns:", "mosaic_colums:"))
-    result = run(root, "rich.ipynb", "out/rich.ipynb")
-    assert result.returncode == 1
-    assert "explore.mosaic_colums" in result.stderr
-
-
 # --- under DVC --------------------------------------------------------------------------------------------------
 
 
-def test_a_stage_gets_the_parameters_that_dvc_tracks(project):
+def test_a_notebook_reads_the_settings_of_its_stage(project):
     result = repro(project, "train@vgg16")
     assert result.returncode == 0, result.stderr
     document = nbformat.read(project / "out/vgg16.ipynb", as_version=4)
-    values = config.load().model_dump()
-    expected = {"model": "vgg16", "backbones": list(values["backbones"])} | values["train"] | values["models"]["vgg16"]
-    assert document.metadata.papermill.parameters == expected
+    assert document.metadata.papermill.parameters == {"model": "vgg16"}
+    shown = next(cell for cell in document.cells if cell.id == "show").outputs[0].data["text/plain"]
+    assert shown == str((tiny()["head"]["epochs"], tiny()["train"]["seed"]))
 
 
-def test_a_stage_may_not_leave_a_default_to_decide(project):
-    result = repro(project, "incomplete")
+def test_faulty_settings_are_refused_before_the_kernel_starts(tmp_path):
+    root = make_project(tmp_path / "faulty")
+    write_params(root, tiny() | {"explore": {"mosaic_colums": 1, "seed": 1}})
+    result = repro(root, "train@vgg16")
     assert result.returncode != 0
-    assert "hidden_units" in result.stderr
-    assert "does not give it" in result.stderr
+    assert "explore.mosaic_colums" in result.stderr
+    assert not (root / "logs").exists()
 
 
 def test_an_input_that_moves_during_the_run_fails_the_stage(project):

@@ -7,16 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinlesions.core import paths
+from skinlesions.core import config, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing
 from skinlesions.models import backbones, networks
-from skinlesions.training import cross_validation, fine_tuning
+from skinlesions.training import cross_validation, fine_tuning, first_phase
+from skinlesions.training.batches import Batches, MixUp
+from skinlesions.training.checkpoint import State, values_of
 
 FOLDS, SIZE = 3, 32
 PLAN = balancing.Plan("balanced_weights", 0.5, 0.99, 2.0, 1.0)
-FIRST = cross_validation.Settings(16, 0.5, 0.1, 3e-3, 16, 4, 5, 2)
-SECOND = fine_tuning.Settings(
+FIRST = config.Head(
+    hidden_units=16, dropout=0.5, l2=0.1, learning_rate=3e-3, batch_size=16, epochs=4, patience=5, reduce_patience=2
+)
+SECOND = config.FineTune(
     epochs=2,
     patience=5,
     batch_size=16,
@@ -85,11 +89,11 @@ def data(folder, images):
 
 
 def tuner(images, data, plan=PLAN, description=DESCRIPTION, **changed) -> fine_tuning.FineTuner:
-    return fine_tuning.FineTuner(description, replace(SECOND, **changed), images, data, plan, seed=1)
+    return fine_tuning.FineTuner(description, SECOND.model_copy(update=changed), images, data, plan, seed=1)
 
 
 def run(second_phase, data, **own) -> cross_validation.Result:
-    build = cross_validation.builder(FIRST)
+    build = first_phase.builder(FIRST)
     return cross_validation.cross_validate(
         build, data, FIRST, PLAN, seed=1, name="small", second_phase=second_phase, **own
     )
@@ -133,16 +137,16 @@ def test_the_kept_weights_are_those_that_scored(whole, images, data, monkeypatch
     for fold in range(FOLDS):
         network = networks.load(DESCRIPTION, fold)
         rows = data.fold == fold
-        np.testing.assert_allclose(cross_validation.predict(network, images[rows]), result.logits_test[rows], atol=1e-4)
+        np.testing.assert_allclose(first_phase.predict(network, images[rows]), result.logits_test[rows], atol=1e-4)
 
 
 def test_folds_do_not_leave_traces_in_each_other(whole, images, data):
     """Fold 2 alone gives what it gave after folds 0 and 1."""
     alone = tuner(images, data)
-    first_phase = lambda: cross_validation._train_fold(  # noqa: E731
-        cross_validation.builder(FIRST), data, 2, FIRST, PLAN, seed=3, name="alone", views=1
+    train_first = lambda: cross_validation._train_fold(  # noqa: E731
+        first_phase.builder(FIRST), data, 2, FIRST, PLAN, seed=3, name="alone", views=1
     )
-    fold = alone.fold(2, first_phase, None, "alone")
+    fold = alone.fold(2, train_first, None, "alone")
     np.testing.assert_allclose(fold.logits_test, whole[0].logits_test[data.fold == 2], atol=1e-4)
 
 
@@ -196,7 +200,7 @@ def test_log_priors_reach_the_loss_of_each_fold(images, data):
 def test_batches_have_smoothed_labels_and_class_weights(images, data):
     rows = np.array([5, 3, 8, 1, 0])
     second_phase = tuner(images, data, batch_size=2)
-    batches = second_phase._batches(0, rows)
+    batches = second_phase._batches(0, rows, np.random.default_rng(0))
     assert len(batches) == 2  # the fifth image does not fill a batch
     inputs, targets, weights = batches[1]
     np.testing.assert_array_equal(inputs, images[[8, 1]])
@@ -204,6 +208,39 @@ def test_batches_have_smoothed_labels_and_class_weights(images, data):
     expected[[0, 1], data.labels[[8, 1]]] += 0.9
     np.testing.assert_allclose(targets, expected, rtol=1e-5)
     np.testing.assert_allclose(weights, 1, rtol=1e-5)  # all classes have the same number of images
+
+
+def test_mixed_images_and_their_targets_are_mixed_alike(images, data):
+    """A target is what the two parts weigh in it, the sample weight what they weigh together."""
+    random = np.random.default_rng(0)
+    weights, shares = random.uniform(0.5, 2, 6), random.beta(0.4, 0.4, 6).astype("float32")
+    batch = Batches(images, np.arange(6), np.eye(7)[:6], weights, 6, shares)[0]
+    (shown, kept), targets, sample_weights = batch
+    pixels = np.asarray(MixUp()(shown, kept))
+    for own in range(6):
+        before = (own - 1) % 6
+        mixed = shares[own] * images[own].astype("float64") + (1 - shares[own]) * images[before].astype("float64")
+        np.testing.assert_allclose(pixels[own], mixed, rtol=1e-3)
+        parts = np.zeros(7)
+        parts[own], parts[before] = shares[own] * weights[own], (1 - shares[own]) * weights[before]
+        np.testing.assert_allclose(targets[own] * sample_weights[own], parts, rtol=1e-6)
+    np.testing.assert_allclose(targets.sum(axis=1), 1)
+
+
+def test_averaged_weights_are_scored_and_kept_and_training_goes_on_from_its_own(images, data):
+    """What is kept of an epoch is the moving average of its steps; what goes on is the last step's."""
+    second_phase = tuner(images, data, weight_average=0.5, mixup=0.2)
+    second_phase._reset(0)
+    loss = second_phase._train_epoch(0, 1)
+    weights, optimizer = second_phase.trained.trainable_variables, second_phase.trained.optimizer
+    own, averages = values_of(weights), values_of(optimizer._model_variables_moving_average)
+    state = State(rows=[], epoch=1)
+    second_phase._score(0, state, loss, "averaged")
+    kept = dict(zip([variable.path for variable in second_phase.network.variables], state.best, strict=True))
+    for variable, before, average in zip(weights, own, averages, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), before)
+        np.testing.assert_array_equal(kept[variable.path], average)
+    assert any(not np.array_equal(before, average) for before, average in zip(own, averages, strict=True))
 
 
 def test_training_begins_at_the_layer_and_batch_normalisations_may_stay_frozen():
@@ -247,26 +284,24 @@ def test_patience_ends_a_fold_early(images, data, monkeypatch):
     assert result.history.query("phase == 2").groupby("fold")["epoch"].max().tolist() == [2, 2, 2]
 
 
-def test_a_state_survives_the_disk_and_a_kill_between_its_two_files(tmp_path):
-    def row(epoch: int, score: float) -> dict[str, float]:
-        return {"phase": 2, "epoch": epoch, "loss": float("nan"), "val_balanced_accuracy": score}
+def test_a_network_that_gives_no_numbers_any_more_ends_the_fold_with_what_was_best(images, data, capsys, monkeypatch):
+    train_epoch = fine_tuning.FineTuner._train_epoch
 
-    random = np.random.default_rng(0)
-    arrays = [random.normal(size=(3, 2)).astype("float32"), np.array([7], "int64")]
-    state = fine_tuning.State([row(0, 0.2), row(1, 0.5)], 1, arrays, arrays[::-1], [arrays[0] + 1])
-    state.write(tmp_path)
-    again = fine_tuning.State.read(tmp_path)
-    assert again.epoch == again.best_epoch == 1 and np.isnan(again.rows[0]["loss"])
-    for ours, theirs in ((state.network, again.network), (state.optimizer, again.optimizer), (state.best, again.best)):
-        assert [array.dtype for array in ours] == [array.dtype for array in theirs]
-        assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    fine_tuning._write_arrays(tmp_path / "best_2.npz", {"best": [arrays[0] + 2]})  # and then it was killed
-    np.testing.assert_array_equal(fine_tuning.State.read(tmp_path).best[0], arrays[0] + 1)
-    state.rows.append(row(2, 0.6))
-    state.epoch, state.best = 2, [arrays[0] + 3]
-    state.write(tmp_path)
-    np.testing.assert_array_equal(fine_tuning.State.read(tmp_path).best[0], arrays[0] + 3)
-    assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["best_2.npz", "state.npz"]
+    def damaging(self, fold, epoch):
+        loss = train_epoch(self, fold, epoch)
+        kernel = self.network.get_layer("logits").kernel
+        kernel.assign(np.full(kernel.shape, np.nan))
+        return loss
+
+    monkeypatch.setattr(fine_tuning.FineTuner, "_train_epoch", damaging)
+    result = run(tuner(images, data), data)
+    second = result.history.query("phase == 2")
+    assert second["epoch"].tolist() == [0, 1] * FOLDS and second["diverged"].tolist() == [False, True] * FOLDS
+    assert second["chosen"].tolist() == [True, False] * FOLDS
+    assert np.isfinite(result.logits_test).all()
+    errors = capsys.readouterr().err
+    assert errors.count("DIVERGED") == FOLDS
+    assert "fine-tuning epoch 0: validation balanced accuracy" in errors  # no loss before the first step
 
 
 def test_durations_are_said_as_a_reader_would():

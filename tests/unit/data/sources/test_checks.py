@@ -1,5 +1,3 @@
-import io
-
 import pandas as pd
 import pytest
 from PIL import Image
@@ -7,6 +5,7 @@ from PIL import Image
 from skinlesions.core.classes import METADATA_COLUMNS
 from skinlesions.core.errors import UserError
 from skinlesions.data.sources import checks
+from tests.helpers.orientations import encoded
 from tests.helpers.raw_files import HEADER, IMAGES, ROWS, jpeg
 
 
@@ -110,12 +109,6 @@ def test_images_and_rows_must_match():
     ]
 
 
-def encoded(image: Image.Image, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind)
-    return buffer.getvalue()
-
-
 def test_a_whole_image_gives_its_size():
     assert checks.check_image(jpeg(1, 120, 80)) == (120, 80)
     assert checks.check_image(encoded(Image.new("L", (120, 80)), "JPEG")) == (120, 80)
@@ -131,12 +124,13 @@ def claiming(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "does not decode as JPEG"),
-        (b"\xff\xd8\xff\xe0 not an image", "does not decode as JPEG"),
-        (jpeg(1)[:-200], "does not decode as JPEG"),  # the header is whole
-        (jpeg(1)[: len(jpeg(1)) // 2], "does not decode as JPEG"),
-        (encoded(Image.new("RGB", (96, 72)), "PNG"), "does not decode as JPEG"),
-        (encoded(Image.new("CMYK", (96, 72)), "JPEG"), "is in CMYK colours, not RGB"),
+        (b"", r"is not an image in a known format \(JPEG\)"),
+        (b"\xff\xd8\xff\xe0 not an image", "is not an image|does not decode"),
+        (b"GIF89a and more", r"is not .* \(JPEG\): it begins with b'GIF89a and m'"),
+        (encoded(Image.new("RGB", (96, 72)), "PNG"), r"is not .* \(JPEG\): it begins with b'.*PNG"),
+        (jpeg(1)[:-200], "does not decode"),  # the header is whole
+        (jpeg(1)[: len(jpeg(1)) // 2], "does not decode"),
+        (encoded(Image.new("CMYK", (96, 72)), "JPEG"), "is in CMYK colours, not RGB or L"),
         (jpeg(1, 96, 63), "is 96 x 63 pixels; the short side must have at least 64"),
         (claiming(9000, 9000), "claims 9000 x 9000 pixels, more than 50,000,000"),
         (claiming(65000, 65000), "claims more than 50,000,000 pixels"),

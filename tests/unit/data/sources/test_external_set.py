@@ -195,7 +195,7 @@ def test_one_image_under_two_diagnoses_is_refused(folder, raw):
         ({f"{name}.jpg": jpeg(9) for name in (*OUTSIDE, "ISIC_30")}, "ISIC_30.jpg has no row in"),
         ({f"a/{name}.jpg": b"" for name in OUTSIDE} | {"b/ISIC_21.jpg": b""}, "image 'ISIC_21' is also"),
         ({"../ISIC_21.jpg": OUTSIDE["ISIC_21"]}, "unsafe path"),
-        ({f"{name}.jpg": content[:900] for name, content in OUTSIDE.items()}, "ISIC_21.jpg does not decode as JPEG"),
+        ({f"{name}.jpg": content[:900] for name, content in OUTSIDE.items()}, "ISIC_21.jpg does not decode"),
     ],
 )
 def test_images_that_are_not_what_the_table_says_are_refused(folder, raw, members, match):

@@ -9,7 +9,8 @@ import pytest
 
 from skinlesions.core.errors import UserError
 from skinlesions.data.sources import ham10000
-from skinlesions.data.sources.checks import MAXIMUM_IMAGE_BYTES, check_image, check_names
+from skinlesions.data.sources.archives import MAXIMUM_IMAGE_BYTES
+from skinlesions.data.sources.checks import check_image, check_names
 from tests.helpers.raw_files import HEADER, IMAGES, ROWS, dataverse_folder, jpeg, parts, table, write_files, write_zip
 
 

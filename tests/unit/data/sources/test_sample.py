@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.data.sources import sample
+from skinlesions.data.sources import drawing, sample
 from skinlesions.data.sources.checks import check_image, check_metadata
 
 
@@ -66,7 +66,7 @@ def test_the_same_seed_draws_the_same_bytes_and_another_one_does_not(drawn):
 
 def test_images_are_whole_different_and_of_one_size(drawn):
     assert len({hashlib.sha256(content).digest() for content in drawn.values()}) == len(drawn) == 100
-    assert {check_image(content) for content in drawn.values()} == {(sample.WIDTH, sample.HEIGHT)}
+    assert {check_image(content) for content in drawn.values()} == {(drawing.WIDTH, drawing.HEIGHT)}
 
 
 def test_a_lesion_in_the_middle_differs_from_the_skin_around_it(drawn):

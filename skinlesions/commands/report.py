@@ -1,0 +1,26 @@
+"""Regenerate the report from the images, as params.yaml says, and renew the README's results.
+
+Whatever is up to date is not run again; an interrupted run goes on where it stopped.
+"""
+
+import argparse
+
+from skinlesions.commands import check, params, pipeline, readme
+from skinlesions.core import config, paths, presets
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the presets."""
+    parser.add_argument(
+        "--preset", metavar="PRESET", nargs="+", default=[], help="presets to write into params.yaml first"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Apply the presets, check what can be checked at once, run the pipeline, renew the README."""
+    files = [params.preset_file(name) for name in arguments.preset]
+    for file in files:
+        presets.apply(file)
+    check.check(config.load())
+    pipeline.repro(paths.ROOT)
+    readme.renew()
