@@ -9,6 +9,9 @@ from matplotlib.figure import Figure
 from skinlesions.core.classes import CLASSES
 from skinlesions.figures.style import ACCENT, CELLS, CLASS_COLORS, CONTRAST, GRID_COLOR, MUTED
 
+# More numbers than these under a narrow panel run into each other.
+MOST_TICKS = 5
+
 
 def folds(counts: pd.DataFrame) -> Figure:
     """The share of every class that each fold holds, a panel per class.
@@ -22,7 +25,7 @@ def folds(counts: pd.DataFrame) -> Figure:
         axes.bar(counts["fold"], shares, color=CLASS_COLORS[name])
         axes.axhline(100 / len(counts), color=MUTED, lw=1, ls="--")
         axes.set_title(f"{name} (n = {counts[name].sum():,})", fontsize=9)
-        axes.set_xticks(counts["fold"])
+        axes.set_xticks(counts["fold"][:: -(-len(counts) // MOST_TICKS)])
         axes.set_xlabel("fold")
     panels[0].set_ylabel("share of the class, %")
     return figure

@@ -208,7 +208,7 @@ def transfer(table: pd.DataFrame) -> Figure:
         reach = np.stack([table[score] - table[f"{prefix}_low"], table[f"{prefix}_high"] - table[score]]).clip(0)
         axes.errorbar(table[score], positions, xerr=reach, fmt=marker, color=color, ms=7, lw=2)
     for position, row in zip(positions, table.itertuples(), strict=True):
-        text = f"{100 * row.difference:+.1f} points ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
+        text = f"{100 * row.difference:+z.1f} points ({100 * row.low:+z.1f} to {100 * row.high:+z.1f})"
         axes.text(1.02, position, text, va="center", transform=axes.get_yaxis_transform())
     names = [f"{row.question}\n{row.model}\ninstead of {row.other}" for row in table.itertuples()]
     axes.set_yticks(positions, names, fontsize=9)

@@ -178,7 +178,7 @@ def _both_ways(axes: Axes, row: float, score: pd.Series, color: str) -> None:
     axes.plot(score["clean"], row, "o", color=color, mfc="white", ms=7, mew=1.8)
     axes.plot(score["injected"], row, "o", color=color, ms=7)
     right = max(score["injected"], score["clean"], score["published"])
-    axes.text(right + 0.025, row, f"{100 * score['change']:+.1f}", va="center", fontsize=9, color=color)
+    axes.text(right + 0.025, row, f"{100 * score['change']:+z.1f}", va="center", fontsize=9, color=color)
 
 
 def selection(epochs: pd.DataFrame, table: pd.DataFrame) -> Figure:
@@ -196,7 +196,7 @@ def selection(epochs: pd.DataFrame, table: pd.DataFrame) -> Figure:
         axes.plot(own["epoch"], own["test"], color=ACCENT, lw=1.5)
         axes.plot(row["validation_epoch"], row["by_validation"], "o", color=ACCENT, mfc="white", ms=8, mew=1.8)
         axes.plot(row["test_epoch"], row["by_test"], "D", color=CONTRAST, ms=7)
-        axes.set_title(f"fold {fold}: {100 * row['change']:+.1f}", loc="left")
+        axes.set_title(f"fold {fold}: {100 * row['change']:+z.1f}", loc="left")
         axes.set_axisbelow(True)
         axes.grid(axis="y", color=GRID_COLOR)
     panels[0, 0].set_ylabel("balanced accuracy")
@@ -207,5 +207,5 @@ def selection(epochs: pd.DataFrame, table: pd.DataFrame) -> Figure:
         "chosen on validation": Line2D([], [], color=ACCENT, marker="o", mfc="white", ms=8, mew=1.8, lw=0),
         "chosen on test": Line2D([], [], color=CONTRAST, marker="D", ms=7, lw=0),
     }
-    legend(figure, entries, ncols=4)
+    legend(figure, entries)
     return figure

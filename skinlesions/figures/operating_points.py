@@ -52,7 +52,7 @@ def curves(table: pd.DataFrame, points: pd.DataFrame, discrimination: pd.DataFra
     entries = {model: _handle(number) for number, model in enumerate(models)}
     marks = [Line2D([], [], **_marker(number)) for number in range(len(models))]
     entries |= {"thresholds chosen on validation folds": marks, "no skill": Line2D([], [], color=MUTED, lw=1, ls=":")}
-    legend(figure, entries, ncols=min(4, len(entries)))
+    legend(figure, entries)
     return figure
 
 
@@ -82,7 +82,7 @@ def net_benefit(table: pd.DataFrame) -> Figure:
     entries = {model: _handle(number) for number, model in enumerate(models)}
     entries["call every image"] = Line2D([], [], color=MUTED, lw=1.5, ls="--")
     entries["call none"] = Line2D([], [], color="black", lw=1)
-    legend(figure, entries, ncols=min(4, len(entries)))
+    legend(figure, entries)
     return figure
 
 

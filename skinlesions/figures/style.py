@@ -60,10 +60,13 @@ def legend(figure: Figure, entries: Mapping[str, Artist | Sequence[Artist]], **s
 
     Args:
         entries: what stands beside each text: a mark as it is drawn, or one in each of the colours in which it is.
-        settings: loc, ncols and what else matplotlib's own legend takes.
+        settings: loc, ncols and what else matplotlib's own legend takes; without ncols as many columns as fit.
     """
+    # A character is about 0.075 inches wide, a mark with what is around it about 8 characters.
+    columns = int(figure.get_figwidth() / (0.075 * (8 + max(map(len, entries)))))
     handles = [entry if isinstance(entry, Artist) else tuple(entry) for entry in entries.values()]
     own = {"handler_map": {tuple: HandlerTuple(ndivide=None)}, "fontsize": 9, "loc": "outside upper center"}
+    own["ncols"] = max(1, min(columns, len(entries)))
     figure.legend(handles, list(entries), **(own | settings))
 
 

@@ -12,9 +12,9 @@ from skinlesions.figures.style import GRID_COLOR, OTHER_COLORS, legend
 
 # What each panel shows, and what is said at its axis.
 PANELS = {
-    "loss": ("training loss", "with dropout and weight decay"),
+    "loss": ("training loss, with weight decay", "loss"),
     "val_loss": ("validation loss", "negative log-likelihood"),
-    "val_balanced_accuracy": ("validation score", "balanced accuracy"),
+    "val_balanced_accuracy": ("validation balanced accuracy", "balanced accuracy"),
 }
 # More folds than colours are told apart by their lines.
 LOOKS = [{"color": color, "ls": line} for line, color in itertools.product(("-", "--", ":", "-."), OTHER_COLORS)]
@@ -52,5 +52,5 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         axes.grid(axis="y", color=GRID_COLOR)
     entries = {f"fold {fold}": Line2D([], [], lw=1.5, **look) for fold, look in looks.items()}
     entries["kept epoch"] = Line2D([], [], ls="", marker="o", ms=7, mfc="white", mec="black")
-    legend(figure, entries, loc="outside lower center", ncols=8)
+    legend(figure, entries, loc="outside lower center")
     return figure

@@ -1,15 +1,13 @@
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from skinlesions.figures import external as draw
-from skinlesions.figures import style
+from tests.helpers.drawn_text import assert_legible, assert_same_files
 
 
 @pytest.mark.parametrize("models", [["vgg16"], ["ensemble", "resnet50", "vgg16"]])
 def test_every_result_is_where_its_table_has_it(models, tmp_path):
-    style.use_style()
     generator = np.random.default_rng(0)
     middle = generator.uniform(0.4, 0.8, (len(models), 2))
     table = pd.DataFrame({"model": models, "out_of_fold": middle[:, 0], "external": middle[:, 1]})
@@ -29,9 +27,5 @@ def test_every_result_is_where_its_table_has_it(models, tmp_path):
         )
         assert any(np.array_equal(line.get_xdata(), table[name]) for line in axes.lines)
     assert any(np.array_equal(line.get_xdata(), folds["balanced_accuracy"]) for line in axes.lines)
-    for folder in ("first", "second"):
-        style.save(draw.against(table, folds), tmp_path / folder, "against")
-    for suffix in ("png", "svg"):
-        first, second = ((tmp_path / folder / f"against.{suffix}").read_bytes() for folder in ("first", "second"))
-        assert first == second
-    plt.close("all")
+    assert_legible(draw.against(table, folds))
+    assert_same_files(lambda: draw.against(table, folds), tmp_path)

@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import PathCollection
 
-from skinlesions.figures import style
 from skinlesions.figures import training as draw
+from tests.helpers.drawn_text import assert_legible, assert_same_files, tick_labels
 
 
 def history(epochs: list[int], **changed: float) -> pd.DataFrame:
@@ -33,12 +32,9 @@ HISTORIES = {
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", HISTORIES)
-def test_curves_are_drawn_without_a_warning_and_twice_the_same(name, tmp_path):
-    for run in ("first", "second"):
-        style.save(draw.learning_curves(HISTORIES[name]), tmp_path / run, "figure")
-    for kind in ("png", "svg"):
-        first, second = (tmp_path / run / f"figure.{kind}" for run in ("first", "second"))
-        assert first.read_bytes() == second.read_bytes()
+def test_every_figure_is_legible_and_always_the_same(name, tmp_path):
+    assert_legible(draw.learning_curves(HISTORIES[name]))
+    assert_same_files(lambda: draw.learning_curves(HISTORIES[name]), tmp_path)
 
 
 def test_each_fold_has_its_line_and_its_kept_epoch():
@@ -46,23 +42,33 @@ def test_each_fold_has_its_line_and_its_kept_epoch():
     figure = draw.learning_curves(table)
     assert len(figure.axes) == 3
     for axes, column in zip(figure.axes, ("loss", "val_loss", "val_balanced_accuracy"), strict=True):
-        lines = [line for line in axes.get_lines() if len(line.get_xdata())]
-        assert len(lines) == 5
-        for line, (_, rows) in zip(lines, table.groupby("fold"), strict=True):
-            assert line.get_xdata().tolist() == rows["epoch"].tolist()
-            assert line.get_ydata().tolist() == pytest.approx(rows[column].tolist())
-        kept = table[table["chosen"]]
-        scatters = [points for points in axes.collections if isinstance(points, PathCollection)]
-        marks = np.concatenate([np.asarray(points.get_offsets()) for points in scatters])
-        marks = marks[marks[:, 0].argsort()]
-        np.testing.assert_allclose(marks, kept.sort_values("epoch")[["epoch", column]])
+        lines = [line for line in axes.get_lines() if line.get_linestyle() != "None" and line.get_marker() == "None"]
+        marks = [line for line in axes.get_lines() if line.get_marker() == "o"]
+        for line, mark, (_, rows) in zip(lines, marks, table.groupby("fold"), strict=True):
+            assert np.transpose(line.get_data()) == pytest.approx(rows[["epoch", column]].to_numpy())
+            assert np.transpose(mark.get_data()) == pytest.approx(
+                rows.loc[rows["chosen"], ["epoch", column]].to_numpy()
+            )
+            assert line.get_color() == mark.get_color()
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert names == [f"fold {fold}" for fold in range(5)]
+    assert names == [*(f"fold {fold}" for fold in range(5)), "kept epoch"]
 
 
-def test_lines_and_legend_agree_in_colour():
-    figure = draw.learning_curves(HISTORIES["five folds"])
-    drawn = [line.get_color() for line in figure.axes[0].get_lines() if len(line.get_xdata())]
-    explained = [line.get_color() for line in figure.legends[0].get_lines()]
-    assert [tuple(color) for color in drawn] == [tuple(color) for color in explained]
-    assert len(set(map(tuple, drawn))) == 5
+def looks(lines) -> list[tuple[object, object]]:
+    return [(line.get_color(), line.get_linestyle()) for line in lines if line.get_linestyle() != "None"]
+
+
+@pytest.mark.parametrize("name", ["five folds", "twenty folds"])
+def test_every_fold_has_a_look_of_its_own_which_the_legend_explains(name):
+    figure = draw.learning_curves(HISTORIES[name])
+    drawn = looks(line for line in figure.axes[0].get_lines() if line.get_marker() == "None")
+    assert drawn == looks(figure.legends[0].get_lines())
+    assert len(set(drawn)) == HISTORIES[name]["fold"].nunique()
+
+
+@pytest.mark.parametrize(("falls_to", "scale"), [(0.5, "log"), (40.0, "linear")])
+def test_every_axis_says_what_is_on_it_and_has_ticks(falls_to, scale):
+    table = HISTORIES["five folds"].assign(loss=lambda rows: np.linspace(45, falls_to, len(rows)))
+    axes = draw.learning_curves(table).axes[0]
+    assert axes.get_yscale() == scale and axes.get_ylabel() and axes.get_xlabel()
+    assert len(tick_labels(axes.yaxis)) >= 3
