@@ -23,8 +23,8 @@ def reports(tmp_path):
         "resnet50": described("resnet50", initialisation="random"),
         "vgg16": described("vgg16", training="fine-tuned"),
     }
-    chosen = SETTINGS | {"confidence": 0.9, "resamples": 50, "test_resamples": 50}
-    tables = study.tables(study_of(models, descriptions=descriptions), **chosen)
+    chosen = SETTINGS.model_copy(update={"confidence": 0.9, "resamples": 50, "test_resamples": 50})
+    tables = study.tables(study_of(models, descriptions=descriptions), chosen)
     for name, table in tables.items():
         files.write_csv(tmp_path / "reports" / "tables" / "compare" / f"{name}.csv", table)
     record = {"parameters": {"compare": {"confidence": 0.9}}}

@@ -18,7 +18,7 @@ from tests.helpers.studies import SETTINGS as CHOSEN
 from tests.helpers.studies import study_of
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
-SETTINGS = config.Compare(**(CHOSEN | {"resamples": 50, "test_resamples": 80}))
+SETTINGS = CHOSEN.model_copy(update={"resamples": 50, "test_resamples": 80})
 TABLES = {
     *("comparison", "differences", "classes", "confusion", "folds", "transfer", "claims", "temperatures"),
     *("ensembles", "ensemble_weights", "ensemble_spreads", "calibration", "class_calibration", "reliability"),
@@ -45,9 +45,10 @@ def published(tmp_path_factory):
     files.write_json(folder / "models.json", made.descriptions)
     balancing.write(folder / "plan.json", made.plan)
     files.write_csv(folder / "metadata.csv", made.metadata)
-    tables = study.tables(made, **SETTINGS.model_dump())
+    tables = study.tables(made, SETTINGS)
     for name, table in tables.items():
         files.write_csv(tmp_path / "reports" / "tables" / "compare" / f"{name}.csv", table)
+    files.write_json(tmp_path / "reports" / "provenance.json", {"parameters": {"compare": SETTINGS.model_dump()}})
     files.write_json(tmp_path / "reports" / "metrics.json", {"compare": comparison.metrics(tables), "train": {}})
     return tmp_path / "reports"
 
@@ -59,7 +60,7 @@ def reports(published, tmp_path):
 
 
 def faults(reports):
-    return [fault for _, found in verify.differences(reports, SETTINGS) for fault in found]
+    return [fault for _, found in verify.differences(reports) for fault in found]
 
 
 def replace_in(path, old, new):
@@ -69,7 +70,7 @@ def replace_in(path, old, new):
 
 
 def test_an_honest_report_passes(reports):
-    checked = dict(verify.differences(reports, SETTINGS))
+    checked = dict(verify.differences(reports))
     assert not any(checked.values())
     assert {name.rsplit("/", 1)[1] for name in checked} == {f"{name}.csv" for name in TABLES} | {"metrics.json"}
 
@@ -191,12 +192,11 @@ def test_missing_rows_columns_and_models_are_differences(reports):
 
 def test_without_predictions_it_says_what_to_do(tmp_path):
     with pytest.raises(UserError, match="make report"):
-        list(verify.differences(tmp_path, SETTINGS))
+        list(verify.differences(tmp_path))
 
 
 def test_the_command_prints_a_line_per_file_and_fails_on_a_difference(reports, monkeypatch, capsys):
     monkeypatch.setattr(paths, "REPORTS", reports)
-    monkeypatch.setattr(config, "load", lambda: config.Params.model_construct(compare=SETTINGS))
     assert verify.agree()
     output = capsys.readouterr().out
     assert output.count("ok   ") == len(TABLES) + 1
@@ -227,14 +227,13 @@ def with_external(reports):
     folder.mkdir()
     folds, _ = made_up(folder, {"resnet50": 2.0, "vgg16": 1.0, "ensemble": 2.5})
     compared = pd.read_csv(reports / "tables" / "compare" / "comparison.csv")
-    numbers = {name: getattr(SETTINGS, name) for name in ("confidence", "resamples", "seed")}
-    for name, table in external.tables(folder, folds, compared, **numbers, method=SETTINGS.interval_method).items():
+    for name, table in external.tables(folder, folds, compared, SETTINGS).items():
         files.write_csv(reports / "tables" / "external" / f"{name}.csv", table)
     return reports
 
 
 def test_the_external_tables_follow_too(with_external):
-    checked = dict(verify.differences(with_external, SETTINGS))
+    checked = dict(verify.differences(with_external))
     assert not any(checked.values())
     found = {name.rsplit("/", 1)[1] for name in checked if "/external/" in name}
     assert found == {f"{name}.csv" for name in ("scores", "against", "recalls", "confusion", "folds")}

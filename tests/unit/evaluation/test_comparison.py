@@ -18,7 +18,7 @@ from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
 def compared(models: dict[str, pd.DataFrame], **changed: object) -> dict[str, pd.DataFrame]:
     """The tables of `models` as the pipeline makes them, under SETTINGS with some `changed`."""
-    return study.tables(study_of(models), **(SETTINGS | changed))
+    return study.tables(study_of(models), SETTINGS.model_copy(update=changed))
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_predictions_that_do_not_belong_together_are_refused(models):
 
 def test_the_table_says_how_each_model_was_trained(models):
     known = {name: described(name, training="fine-tuned") for name in models}
-    table = study.tables(study_of(models, descriptions=known), **SETTINGS)["comparison"].set_index("model")
+    table = study.tables(study_of(models, descriptions=known), SETTINGS)["comparison"].set_index("model")
     assert table.loc["vgg16", list(DESCRIBED)].tolist() == ["fine-tuned", "ImageNet"]
     assert table.loc["ensemble", list(DESCRIBED)].tolist() == ["mean of 3 models", "–"]
     assert table.loc["stacked", list(DESCRIBED)].tolist() == ["stacked on 3 models", "–"]

@@ -12,6 +12,7 @@ from skinlesions.evaluation import bootstrap, external, submission
 from tests.helpers.external_sets import DX, external_set, made_up
 
 SETTINGS = {"confidence": 0.95, "resamples": 50, "seed": 4}
+RESAMPLING = bootstrap.Resampling(**SETTINGS)
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_none_asked_for_is_none_found(tmp_path):
 def test_scores_are_those_of_the_command_and_models_keep_their_order(tmp_path, method):
     settings = SETTINGS | {"method": method}
     folds, out_of_fold = made_up(tmp_path, {"worse": 0.5, ENSEMBLE: 2.0, "better": 4.0})
-    tables = external.tables(tmp_path, folds, out_of_fold, **settings)
+    tables = external.tables(tmp_path, folds, out_of_fold, bootstrap.Resampling(**settings))
     for model in ("worse", ENSEMBLE, "better"):
         own = tables["scores"].query("model == @model").drop(columns=["model", *DESCRIBED]).reset_index(drop=True)
         scores, _ = submission.report(tmp_path / f"{model}.csv", tmp_path / external.GROUND_TRUTH, **settings)
@@ -44,7 +45,7 @@ def test_scores_are_those_of_the_command_and_models_keep_their_order(tmp_path, m
 def test_every_table_repeats_how_its_models_were_trained(tmp_path):
     folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, "resnet50": 2.0, ENSEMBLE: 3.0})
     before = folds.copy()
-    tables = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
+    tables = external.tables(tmp_path, folds, out_of_fold, RESAMPLING)
     for name, table in tables.items():
         assert list(table.columns[:3]) == ["model", *DESCRIBED], name
         assert (table["training"] == "training of " + table["model"]).all(), name
@@ -54,7 +55,7 @@ def test_every_table_repeats_how_its_models_were_trained(tmp_path):
 
 def test_out_of_fold_and_external_stand_side_by_side(tmp_path):
     folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, ENSEMBLE: 3.0})
-    row, whole = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)["against"].to_dict("records")
+    row, whole = external.tables(tmp_path, folds, out_of_fold, RESAMPLING)["against"].to_dict("records")
     assert (row["out_of_fold"], row["single_networks"]) == (0.6, pytest.approx(0.6))
     assert np.isnan(whole["single_networks"])
     predicted = isic_csv.probabilities(isic_csv.read(tmp_path / "vgg16.csv")).argmax(axis=1)
@@ -67,11 +68,11 @@ def test_out_of_fold_and_external_stand_side_by_side(tmp_path):
 
 def test_the_row_order_of_the_files_does_not_matter(tmp_path):
     folds, out_of_fold = made_up(tmp_path, {"vgg16": 1.0})
-    before = external.tables(tmp_path, folds, out_of_fold, **SETTINGS)
+    before = external.tables(tmp_path, folds, out_of_fold, RESAMPLING)
     for name in ("vgg16.csv", external.GROUND_TRUTH):
         header, *rows = (tmp_path / name).read_text().splitlines()
         (tmp_path / name).write_text("\n".join([header, *reversed(rows)]) + "\n")
-    for name, table in external.tables(tmp_path, folds, out_of_fold, **SETTINGS).items():
+    for name, table in external.tables(tmp_path, folds, out_of_fold, RESAMPLING).items():
         pd.testing.assert_frame_equal(table, before[name])
 
 

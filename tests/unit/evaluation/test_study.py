@@ -10,7 +10,7 @@ from skinlesions.evaluation import calibration, operating_points, study
 from tests.helpers.studies import PLAN, SETTINGS, described, study_of
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
-FEW = SETTINGS | {"resamples": 50, "test_resamples": 50}
+FEW = SETTINGS.model_copy(update={"resamples": 50, "test_resamples": 50})
 
 
 @pytest.fixture(scope="module")
