@@ -1,6 +1,8 @@
-"""Made-up scores of images that are positive or not, and weightings of them."""
+"""Made-up scores and logits of images, and weightings of them."""
 
 import numpy as np
+
+from skinlesions.evaluation.metrics import softmax
 
 
 def scored_images(*, ties: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -14,3 +16,11 @@ def scored_images(*, ties: bool) -> tuple[np.ndarray, np.ndarray]:
 def random_weights(rows: int, images: int) -> np.ndarray:
     """How often each image counts in some weightings, int64 [rows, images]."""
     return np.random.default_rng(2).integers(0, 4, size=(rows, images))
+
+
+def skewed(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, the logits they were drawn from, and the logits of a model that is wrong about each class by itself."""
+    generator = np.random.default_rng(seed)
+    truth = 1.5 * generator.normal(size=(count, 7)) + np.array([-1.0, -1, 0, -2, 0, 2, -2])
+    labels = (softmax(truth).cumsum(axis=1) > generator.random((count, 1))).argmax(axis=1)
+    return labels, truth, truth * np.linspace(0.6, 1.4, 7) + np.linspace(1.5, -1.5, 7)
