@@ -24,3 +24,12 @@ def skewed(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarra
     truth = 1.5 * generator.normal(size=(count, 7)) + np.array([-1.0, -1, 0, -2, 0, 2, -2])
     labels = (softmax(truth).cumsum(axis=1) > generator.random((count, 1))).argmax(axis=1)
     return labels, truth, truth * np.linspace(0.6, 1.4, 7) + np.linspace(1.5, -1.5, 7)
+
+
+def drawn_models(count: int, members: int, classes: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn from some probabilities, and log-probabilities [N, M, C] of models that know them roughly."""
+    generator = np.random.default_rng(seed)
+    truth = 1.5 * generator.normal(size=(count, classes))
+    labels = (softmax(truth).cumsum(axis=1) > generator.random((count, 1))).argmax(axis=1)
+    stated = truth[:, None] + generator.normal(size=(count, members, classes))
+    return labels, np.log(softmax(stated))

@@ -1,17 +1,15 @@
-"""Ensembles: the optimisers against others, and that no test fold is seen before it is scored."""
+"""Ensembles: greedy selection against every choice, and that no test fold is seen before it is scored."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import minimize
-from sklearn.linear_model import LogisticRegression
 
-from skinlesions.core import paths
-from skinlesions.core.classes import CLASSES, LOGIT_COLUMNS
+from skinlesions.core.classes import LOGIT_COLUMNS
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions
-from skinlesions.evaluation import calibration, ensembles, metrics
+from skinlesions.evaluation import calibration, ensembles, metrics, stacking
 from skinlesions.evaluation.bootstrap import lesion_resamples
+from tests.helpers.scores import drawn_models
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
 PLAN = balancing.Plan("balanced_weights", 0.6711, 0.999, 2.0, 1.0)
@@ -35,72 +33,8 @@ def built(three) -> ensembles.Ensembles:
     return ensembles.build(three, PLAN)
 
 
-def drawn(count: int, members: int, classes: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from some probabilities, and log-probabilities [N, M, C] of models that know them roughly."""
-    generator = np.random.default_rng(seed)
-    truth = 1.5 * generator.normal(size=(count, classes))
-    labels = (metrics.softmax(truth).cumsum(axis=1) > generator.random((count, 1))).argmax(axis=1)
-    stated = truth[:, None] + generator.normal(size=(count, members, classes))
-    return labels, np.log(metrics.softmax(stated))
-
-
-def test_stacking_agrees_with_a_direct_search_of_the_minimum():
-    labels, logs = drawn(300, 3)
-    spread = 0.3
-
-    def penalised(parameters: np.ndarray) -> float:
-        weights, shifts = parameters[:21].reshape(3, 7), parameters[21:]
-        inputs = logs - logs.mean(axis=2, keepdims=True)
-        probabilities = metrics.softmax(sum(inputs[:, m] * weights[m] for m in range(3)) + shifts)
-        away = ((weights - 1 / 3) ** 2).sum() / spread**2 + (shifts**2).sum() / ensembles.SHIFT_PRIOR**2
-        return -np.log(probabilities[np.arange(300), labels]).sum() + away / 2
-
-    found = minimize(penalised, np.r_[np.full(21, 1 / 3), np.zeros(7)], method="BFGS", options={"gtol": 1e-4})
-    stacker = ensembles.stack(labels, logs, spread)
-    ours = np.r_[stacker.weights.ravel(), stacker.shifts]
-    assert ours == pytest.approx(found.x, abs=1e-4)
-    assert penalised(ours) <= found.fun + 1e-9
-
-
-def test_stacking_of_two_classes_agrees_with_scikit_learn():
-    labels, logs = drawn(400, 3, classes=2)
-    logits = logs[:, :, 1] - logs[:, :, 0]
-    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(logits, labels)
-    stacker = ensembles.stack(labels, logs, spread=1e4)
-    # The prior of the shifts is not infinite.
-    assert stacker(logs) == pytest.approx(theirs.predict_proba(logits), abs=2e-3)
-
-
-def test_a_narrow_spread_is_the_geometric_mean_with_shifts():
-    labels, logs = drawn(500, 4)
-    stacker = ensembles.stack(labels, logs, spread=1e-4)
-    assert stacker.weights == pytest.approx(0.25, abs=1e-3)
-    unshifted = ensembles.Stacker(stacker.weights, np.zeros(7), 0)
-    assert unshifted(logs) == pytest.approx(metrics.softmax(logs.mean(axis=1)), abs=1e-3)
-
-
-def test_the_spread_is_chosen_on_lesions_left_out():
-    """One model of four knows the classes, so that equal weights are wrong; of four alike they are right."""
-    generator = np.random.default_rng(1)
-    labels, logs = drawn(1500, 1, seed=2)
-    noise = np.log(metrics.softmax(1.5 * generator.normal(size=(1500, 3, 7))))
-    logs = np.concatenate([logs, noise], axis=1)
-    groups = np.arange(1500) // 2
-    assert ensembles.choose_spread(labels, logs, groups) in ensembles.SPREADS[-2:]
-    same = np.repeat(logs[:, :1], 4, axis=1) + 1e-3 * logs
-    few = generator.choice(1500, 60, replace=False)
-    assert ensembles.choose_spread(labels[few], same[few], groups[few], (0.01, 30.0)) == 0.01
-
-
-def test_arrays_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="N, M, C"):
-        ensembles.stack(np.zeros(3, dtype=int), np.zeros((3, 7)), 0.1)
-    with pytest.raises(ValueError, match="N > 0"):
-        ensembles.stack(np.zeros(0, dtype=int), np.zeros((0, 2, 7)), 0.1)
-
-
 def test_greedy_selection_against_every_possible_choice():
-    labels, logs = drawn(200, 3, seed=4)
+    labels, logs = drawn_models(200, 3, seed=4)
     probabilities = np.exp(logs).transpose(1, 0, 2)
     importance = 1 / np.bincount(labels)[labels]
 
@@ -135,11 +69,12 @@ def test_every_image_has_probabilities_of_every_way(built):
     for probabilities in built.probabilities.values():
         assert probabilities.shape == (len(built.truth), 7)
         assert probabilities.sum(axis=1) == pytest.approx(1)
-    sums = built.weights[built.weights["way"] != "stacked"].groupby(["way", "fold"])["weight"].sum()
+    weights = ensembles.coefficients(built)
+    sums = weights[weights["way"] != "stacked"].groupby(["way", "fold"])["weight"].sum()
     assert len(sums) == 10 and sums.to_numpy() == pytest.approx(1)
-    single = built.weights[built.weights["way"] == "best_single"]
+    single = weights[weights["way"] == "best_single"]
     assert (single.loc[single["weight"] == 1, "model"] == "good").all()
-    assert built.spreads["spread"].isin(ensembles.SPREADS).all()
+    assert ensembles.spreads(built)["spread"].isin(stacking.SPREADS).all()
 
 
 def test_the_mean_is_that_of_the_comparison(three, built):
@@ -169,7 +104,7 @@ def test_nothing_of_a_test_fold_is_used_to_score_it(three, built):
         rows = (table["split"] == "test") & (table["fold"] == 2)
         table.loc[rows, list(LOGIT_COLUMNS)] += generator.normal(size=(rows.sum(), 7))
     again = ensembles.build(moved, PLAN)
-    assert again.weights.equals(built.weights)
+    assert ensembles.coefficients(again).equals(ensembles.coefficients(built))
     for way, probabilities in built.probabilities.items():
         assert (again.probabilities[way][~tested] == probabilities[~tested]).all(), way
         assert (again.probabilities[way][tested] != probabilities[tested]).any(), way
@@ -220,23 +155,3 @@ def test_models_that_cannot_be_combined_are_refused(three):
     other = synthetic_predictions(synthetic_index(LESIONS, seed=9))
     with pytest.raises(UserError, match="train both on one split"):
         ensembles.build({"good": three["good"], "other": other}, PLAN)
-
-
-def test_stacking_the_published_predictions_gains_in_likelihood():
-    files = sorted(paths.REPORTS_PREDICTIONS.glob("*.csv.gz"))
-    if len(files) < 3:
-        pytest.skip("fewer than three published models")
-    published = {file.name: predictions.read(file) for file in files[-3:]}
-    test, val = ensembles.shared_rows(published, "test"), ensembles.shared_rows(published, "val")
-    fitting, scoring = (val["fold"] == 0).to_numpy(), (test["fold"] == 0).to_numpy()
-    logs = {
-        split: np.stack([np.log(metrics.softmax(predictions.logits(predictions.select(table, split))))
-                         for table in published.values()], axis=1)
-        for split in ("test", "val")
-    }  # fmt: skip
-    stacker = ensembles.stack(predictions.labels(val)[fitting], logs["val"][fitting], 0.2)
-    labels = predictions.labels(test)[scoring]
-    stacked = metrics.summary(labels, stacker(logs["test"][scoring]))["nll"]
-    for m in range(3):
-        assert stacked < metrics.summary(labels, np.exp(logs["test"][scoring, m]))["nll"]
-    assert stacker.weights.shape == (3, len(CLASSES))
