@@ -271,4 +271,4 @@ def test_examples_are_a_tested_image_and_a_mate_of_each_class():
     labels = np.array([0, 0, 4, 4, 4, 5])
     groups = np.array(["a", "a", "b", "c", "c", "d"])
     tested = np.array([False, True, True, True, False, True])
-    assert injection.examples(labels, groups, tested) == [(1, 0), (3, 4)]
+    assert leakage.examples(labels, groups, tested) == [(1, 0), (3, 4)]
