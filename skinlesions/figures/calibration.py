@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skinlesions.core.names import CALIBRATION_NAMES as WAY_NAMES
-from skinlesions.evaluation.calibration import CHANCES, PREDICTED, SCORE_NAMES
+from skinlesions.evaluation.reliability import CHANCES, PREDICTED, SCORE_NAMES
 from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED, OTHER_COLORS
 
 COLUMNS = 4

@@ -5,7 +5,7 @@ import pytest
 
 from skinlesions.core.classes import CLASSES
 from skinlesions.data import balancing, predictions
-from skinlesions.evaluation import bootstrap, calibration
+from skinlesions.evaluation import bootstrap, calibration, reliability
 from skinlesions.figures import calibration as draw
 from tests.helpers.drawn_text import assert_legible, assert_same_files
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
@@ -24,7 +24,7 @@ def tabulated(index, names, folds=5):
         for name, table in zip(names, tables, strict=True)
     }
     weights = bootstrap.lesion_resamples(test["group"].to_numpy(), labels, 30, seed=0)
-    return calibration.tables(labels, scored, weights, 0.95, names[:1])
+    return reliability.tables(labels, scored, weights, 0.95, names[:1])
 
 
 @pytest.fixture(scope="module", params=["many models", "few images, absent classes"])
@@ -39,7 +39,7 @@ FIGURES = {
     "one way": lambda tables: draw.reliability(tables["reliability"], first_model(tables), ways=("prior_corrected",)),
     "errors": lambda tables: draw.errors(tables["calibration"]),
     "errors by one way": lambda tables: draw.errors(tables["calibration"].query("way == 'vector'"), scores=("brier",)),
-    "all scores": lambda tables: draw.errors(tables["calibration"], scores=calibration.SCORES),
+    "all scores": lambda tables: draw.errors(tables["calibration"], scores=reliability.SCORES),
 }
 
 
@@ -58,7 +58,7 @@ def test_points_and_whiskers_show_the_table(tables):
     table = tables["reliability"]
     panels = draw.reliability(table, first_model(tables)).axes
     assert [axes.get_title(loc="left") for axes in panels] == ["predicted class", *CLASSES]
-    for axes, dx in zip(panels, (calibration.PREDICTED, *CLASSES), strict=True):
+    for axes, dx in zip(panels, (reliability.PREDICTED, *CLASSES), strict=True):
         for container, way in zip(axes.containers, ("as_trained", "vector"), strict=True):
             rows = table[(table["way"] == way) & (table["dx"] == dx)]
             points, _, (whiskers,) = container.lines
