@@ -40,7 +40,7 @@ def tables(request):
     random = described("baseline_cnn", architecture="vgg16", initialisation="random")
     twins = {"baseline_cnn": random} if "baseline_cnn" in models else {}
     made = study_of(models, descriptions={name: described(name) for name in models} | twins)
-    return study.tables(made, **FEW)
+    return study.tables(made, FEW)
 
 
 def figures(tables):
@@ -72,8 +72,8 @@ def test_every_model_is_named(tables):
     drawn = figures(tables)
     ticks = {
         "comparison": drawn["comparison"]().axes[0].get_xticklabels(),
-        "forest": lambda: drawn["forest"]().axes[0].get_yticklabels(),
-        "recalls": lambda: drawn["recalls"]().axes[0].get_yticklabels(),
+        "forest": drawn["forest"]().axes[0].get_yticklabels(),
+        "recalls": drawn["recalls"]().axes[0].get_yticklabels(),
     }
     titles = [axes.get_title(loc="left") for axes in drawn["confusion"]().axes]
     assert models <= set(titles)
