@@ -4,7 +4,7 @@ import pytest
 
 from skinlesions.core.formatting import estimate
 from skinlesions.data import predictions
-from skinlesions.evaluation import operating_points
+from skinlesions.evaluation import operating_points, thresholds
 from skinlesions.evaluation.bootstrap import lesion_resamples
 from skinlesions.evaluation.metrics import softmax
 from skinlesions.figures import operating_points as draw
@@ -13,7 +13,7 @@ from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
 
 def part(table, split):
-    return operating_points.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
+    return thresholds.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
 
 
 @pytest.fixture(scope="module")
