@@ -23,6 +23,7 @@ def tables(counts: list[int], models: int, skill: float, class_coverages=selecti
         labels,
         members.mean(axis=0),
         selective.certainties(members),
+        np.arange(len(labels)),
         weights,
         0.95,
         class_coverages=class_coverages,
