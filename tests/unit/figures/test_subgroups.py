@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from skinlesions.core import names
-from skinlesions.evaluation import subgroups
+from skinlesions.core.formatting import plain
+from skinlesions.evaluation import attributes, subgroups
 from skinlesions.figures import subgroups as draw
 from tests.helpers.drawn_text import assert_legible, assert_same_files
 
@@ -23,7 +24,7 @@ def groups(values: dict[str, dict[str, float]], small: str = "no") -> pd.DataFra
 
 MANY = {
     "sex": {"female": 0.7, "male": 0.6, "unknown": 0.0},
-    "age": {name: 0.5 for _, name in subgroups.AGE_BANDS},
+    "age": {name: 0.5 for _, name in attributes.AGE_BANDS},
     "localization": {f"{site} extremity": 1.0 for site in "abcdefghijklmno"},
     "dx_type": {"histo": 0.4, "follow_up": 0.9},
 }
@@ -72,7 +73,7 @@ def test_all_images_are_a_line_and_a_metric_without_scores_is_an_empty_panel():
 
 def test_nevi_are_written_with_their_intervals():
     figure = draw.nevi(nevi(["histo", "histo less follow_up"]))
-    assert [text.get_text() for axes in figure.axes for text in axes.texts] == [
+    assert [plain(text.get_text()) for axes in figure.axes for text in axes.texts] == [
         "80.0 % (70.0–90.0)",
         "60.0 % (50.0–70.0)",
     ]
