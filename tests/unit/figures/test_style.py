@@ -97,7 +97,7 @@ def test_a_legend_shows_a_mark_in_every_colour_in_which_it_is_drawn(tmp_path):
     colors = style.OTHER_COLORS[:3]
     style.legend(figure, {"three": [Line2D([], [], color=color) for color in colors], "one": Line2D([], [])})
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["three", "one"]
-    assert [line.get_color() for line in figure.legends[0].get_lines()[:3]] == list(colors)
+    assert [line.get_color() for line in figure.legends[0].findobj(Line2D)[:3]] == list(colors)
 
 
 def test_text_in_svg_names_fonts_for_machines_that_lack_the_first(tmp_path):

@@ -69,6 +69,8 @@ def test_every_fold_has_a_look_of_its_own_which_the_legend_explains(name):
 @pytest.mark.parametrize(("falls_to", "scale"), [(0.5, "log"), (40.0, "linear")])
 def test_every_axis_says_what_is_on_it_and_has_ticks(falls_to, scale):
     table = HISTORIES["five folds"].assign(loss=lambda rows: np.linspace(45, falls_to, len(rows)))
-    axes = draw.learning_curves(table).axes[0]
+    figure = draw.learning_curves(table)
+    figure.canvas.draw()
+    axes = figure.axes[0]
     assert axes.get_yscale() == scale and axes.get_ylabel() and axes.get_xlabel()
     assert len(tick_labels(axes.yaxis)) >= 3
