@@ -1,16 +1,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from skinlesions.core import files
+from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
 from skinlesions.core.names import leading
 from skinlesions.data import balancing, predictions
-from skinlesions.evaluation import calibration, operating_points, study
+from skinlesions.evaluation import calibration, study
 from tests.helpers.studies import PLAN, SETTINGS, described, study_of
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
-
-FEW = SETTINGS.model_copy(update={"resamples": 50, "test_resamples": 50})
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def models() -> dict[str, pd.DataFrame]:
 
 @pytest.fixture(scope="module")
 def tables(models) -> dict[str, pd.DataFrame]:
-    return study.tables(study_of(models), **FEW)
+    return study.tables(study_of(models), SETTINGS)
 
 
 def as_run(models: dict[str, pd.DataFrame], data) -> study.Study:
@@ -62,14 +62,13 @@ def test_the_best_single_model_and_the_ensemble_lead(tables):
 
 
 def test_decisions_rest_on_the_chosen_calibration(models, tables):
-    plain = study.tables(study_of(models), **(FEW | {"calibrated_by": "as_trained"}))
+    plain = study.tables(study_of(models), SETTINGS.model_copy(update={"calibrated_by": "as_trained"}))
     pd.testing.assert_frame_equal(plain["comparison"], tables["comparison"])
     assert (plain["discrimination"]["auc"] != tables["discrimination"]["auc"]).any()
     table = models["vgg16"]
     for found, way in ((plain, "as_trained"), (tables, "vector")):
-        part = operating_points.part(table, "test", calibration.probabilities(table, "test", way))
-        weights = np.ones((1, len(part.labels)))
-        expected = operating_points.resampled(part.labels == 4, part.probabilities[:, 4], weights, ["auc"])["auc"][0]
+        stated = calibration.probabilities(table, "test", way)
+        expected = roc_auc_score(predictions.select(table, "test")["dx"] == "mel", stated[:, CLASSES.index("mel")])
         row = found["discrimination"].query("model == 'vgg16' and task == 'melanoma'").iloc[0]
         assert row["auc"] == pytest.approx(expected)
 
@@ -83,11 +82,11 @@ def test_the_ensemble_of_the_decisions_is_the_mean_of_its_members(models, tables
     assert row["nll"] == pytest.approx(expected)
 
 
-def test_a_pair_that_differs_in_its_weights_alone_is_a_transfer(models):
+def test_a_pair_that_differs_in_its_weights_alone_is_a_transfer(models, tables):
     twin = {"architecture": "resnet50", "initialisation": "random"}
     descriptions = {"resnet50": described("resnet50"), "vgg16": described("vgg16", **twin)}
-    table = study.tables(study_of(models, descriptions=descriptions), **FEW)["transfer"]
-    scores = study.tables(study_of(models), **FEW)["comparison"].set_index("model")["balanced_accuracy"]
+    table = study.tables(study_of(models, descriptions=descriptions), SETTINGS)["transfer"]
+    scores = tables["comparison"].set_index("model")["balanced_accuracy"]
     assert table[["model", "other"]].to_numpy().tolist() == [["resnet50", "vgg16"]]
     assert table["difference"].iloc[0] == pytest.approx(scores["resnet50"] - scores["vgg16"])
 
@@ -95,9 +94,9 @@ def test_a_pair_that_differs_in_its_weights_alone_is_a_transfer(models):
 @pytest.mark.parametrize("name", ["ensemble", "stacked", "always_nv"])
 def test_reserved_names_are_refused(models, name):
     with pytest.raises(UserError, match=f"'{name}'"):
-        study.tables(study_of({name: models["vgg16"]}), **FEW)
+        study.tables(study_of({name: models["vgg16"]}), SETTINGS)
 
 
 def test_no_models_are_refused():
     with pytest.raises(UserError, match="at least one model"):
-        study.tables(study.Study({}, {}, PLAN, pd.DataFrame()), **FEW)
+        study.tables(study.Study({}, {}, PLAN, pd.DataFrame()), SETTINGS)
