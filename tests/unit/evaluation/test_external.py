@@ -1,4 +1,6 @@
-"""The models on the external set: what is predicted, the tables that follow, and the words about them."""
+"""The models on the external set: the tables, and the intervals in them."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,7 @@ from skinlesions.data import isic_csv
 from skinlesions.evaluation import bootstrap, external, submission
 from tests.helpers.external_sets import DX, external_set, made_up
 
-SETTINGS = {"confidence": 0.95, "resamples": 50, "seed": 4}
-RESAMPLING = bootstrap.Resampling(**SETTINGS)
+RESAMPLING = bootstrap.Resampling(confidence=0.95, resamples=50, seed=4)
 
 
 @pytest.fixture
@@ -31,12 +32,19 @@ def test_none_asked_for_is_none_found(tmp_path):
 
 @pytest.mark.parametrize("method", bootstrap.METHODS)
 def test_scores_are_those_of_the_command_and_models_keep_their_order(tmp_path, method):
-    settings = SETTINGS | {"method": method}
+    resampling = replace(RESAMPLING, interval_method=method)
     folds, out_of_fold = made_up(tmp_path, {"worse": 0.5, ENSEMBLE: 2.0, "better": 4.0})
-    tables = external.tables(tmp_path, folds, out_of_fold, bootstrap.Resampling(**settings))
+    tables = external.tables(tmp_path, folds, out_of_fold, resampling)
     for model in ("worse", ENSEMBLE, "better"):
         own = tables["scores"].query("model == @model").drop(columns=["model", *DESCRIBED]).reset_index(drop=True)
-        scores, _ = submission.report(tmp_path / f"{model}.csv", tmp_path / external.GROUND_TRUTH, **settings)
+        scores, _ = submission.report(
+            tmp_path / f"{model}.csv",
+            tmp_path / external.GROUND_TRUTH,
+            confidence=resampling.confidence,
+            resamples=resampling.resamples,
+            seed=resampling.seed,
+            method=method,
+        )
         pd.testing.assert_frame_equal(own, scores)
     for name in ("scores", "against", "recalls", "confusion"):
         assert list(dict.fromkeys(tables[name]["model"])) == ["worse", ENSEMBLE, "better"], name
@@ -112,6 +120,3 @@ def test_symmetric_intervals_combine_as_standard_errors_do():
     assert external.mean_interval(values, values - reach, values + reach) == pytest.approx((0.575, 0.625))
     low, high = external.difference_interval(0.7, (0.66, 0.74), 0.5, (0.47, 0.53))
     assert (low, high) == pytest.approx((0.15, 0.25))
-
-
-# --- words ------------------------------------------------------------------------------------------------------
