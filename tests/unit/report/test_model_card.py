@@ -8,6 +8,8 @@ import pytest
 
 from skinlesions.core.config import validate
 from skinlesions.core.errors import UserError
+from skinlesions.core.formatting import plain
+from skinlesions.core.names import CALIBRATION_NAMES
 from skinlesions.core.presets import merged
 from skinlesions.report import model_card
 from tests.unit.report import standin
@@ -35,19 +37,15 @@ def compared(reports, name):
     return pd.read_csv(reports / "tables" / "compare" / f"{name}.csv")
 
 
-def shown(text):
-    """`text` without what only keeps a line from breaking."""
-    return text.replace("\N{WORD JOINER}", "").replace("\N{NO-BREAK SPACE}", " ")
-
-
 def cells(table):
     """The rows of a table of the card by their first cell, as a reader sees them."""
-    return {row[0]: [shown(cell) for cell in row[1:]] for row in table.rows}
+    return {row[0]: [plain(cell) for cell in row[1:]] for row in table.rows}
 
 
 def of(row, name):
-    """An estimate with its interval, written by a second hand."""
-    return f"{row[name]:.3f} ({row[f'{name}_low']:.3f}–{row[f'{name}_high']:.3f})"
+    """An estimate with its interval, where one can be seen, written by a second hand."""
+    low, high = (f"{row[f'{name}_{end}']:.3f}" for end in ("low", "high"))
+    return f"{row[name]:.3f}" + (f" ({low}–{high})" if low != high else "")
 
 
 def test_the_sections_are_those_of_the_paper(real):
@@ -94,7 +92,7 @@ def test_calibration_and_decisions_are_given_for_both(real, card):
     assert len(card.points.rows) == len(points) == 16
     first = points.query("model == 'resnet50' and task == 'melanoma'").iloc[0]
     sensitivity, specificity = (of(first, rate) for rate in ("sensitivity", "specificity"))
-    assert [shown(cell) for cell in card.points.rows[0]][-2:] == [sensitivity, specificity]
+    assert [plain(cell) for cell in card.points.rows[0]][-2:] == [sensitivity, specificity]
     assert len(card.areas.rows) == 4
 
 
@@ -104,9 +102,9 @@ def test_thresholds_are_not_taken_for_those_of_new_images(copied):
         values = copied.parameters.model_dump()
         chosen = validate(merged(values, {"compare": {"calibrated_by": way}}))
         notes[way] = model_card.card(dataclasses.replace(copied, parameters=chosen), "").points.caption
-    assert "after vector scaling" in notes["vector"]
-    assert "the thresholds are not theirs" in notes["vector"]
-    assert "not theirs" not in notes["temperature"]
+    vector, temperature = CALIBRATION_NAMES["vector"], CALIBRATION_NAMES["temperature"]
+    assert vector in notes["vector"] and temperature in notes["vector"], "that of new images is another one"
+    assert vector not in notes["temperature"] and notes["temperature"].count(temperature) == 1
 
 
 def test_groups_with_few_lesions_are_marked(real, card):
@@ -115,10 +113,9 @@ def test_groups_with_few_lesions_are_marked(real, card):
     rows = cells(card.groups)
     assert len(rows) == len(groups)
     for group in ("female", "male", "unknown"):
-        row = scores.loc[("sex", group, "specificity")]
-        small = "*" if row["small"] == "yes" else ""
-        assert rows[f"sex: {group}"][-1] == f"{row['value']:.3f} ({row['low']:.3f}–{row['high']:.3f}){small}"
-    assert "of the ensemble" in card.groups.caption
+        row = scores.loc[("sex", group, "specificity")].rename({"low": "value_low", "high": "value_high"})
+        assert rows[f"sex: {group}"][-1] == of(row, "value") + ("*" if row["small"] == "yes" else "")
+    assert "ensemble" in card.groups.caption
     assert any(cell.endswith("*") for row in card.groups.rows for cell in row)
 
 
@@ -128,7 +125,7 @@ def test_nevi_are_told_apart_by_their_evidence(real, card):
 
 
 def test_the_external_set_has_a_table_if_there_is_one(copied, card):
-    assert cells(card.external)["balanced accuracy, external"] == ["0.700 (0.700–0.700)"] * 2
+    assert cells(card.external)["balanced accuracy, external"] == ["0.700 (0.650–0.750)"] * 2
     assert cells(card.external)["macro AUC, external"] == ["0.500 (0.400–0.600)"] * 2
     without = dataclasses.replace(copied, record={**copied.record, "external": None})
     assert model_card.card(without, "").external is None
@@ -150,9 +147,8 @@ def test_every_row_is_as_long_as_its_header(card):
 def test_the_page_says_what_the_model_is_not_for(real, sample):
     for reports in (real[1], sample):
         text = " ".join(Page(reports / "model_card.html").text.split())
-        assert "must not be used to diagnose anybody" in text
-        assert "The tone of the skin is not: the data have no label of it" in text
-        assert "--models resnet50" in text
+        for words in ("not a medical device", "tone of the skin", "--models resnet50"):
+            assert words in text
     assert "Vienna" in Page(real[1] / "model_card.html").text
     assert "a <file>" in Page(real[1] / "model_card.html").text
 
@@ -161,12 +157,12 @@ def test_a_sample_is_not_taken_for_patients(sample):
     text = Page(sample / "model_card.html").text
     for word in ("Vienna", "Queensland", "Austria", "CC BY-NC 4.0, so", "The images show patients"):
         assert word not in text
-    assert "None was scored in this run" in text
+    assert "outside.zip" not in text
 
 
 def test_the_prose_quotes_the_run(real, card):
     melanoma = compared(real[1], "classes").set_index(["model", "dx"]).loc[("resnet50", "mel")]
-    assert shown(card.facts["melanomas_missed"]) == f"{100 * (1 - melanoma['recall']):.0f} %"
+    assert plain(card.facts["melanomas_missed"]) == f"{100 * (1 - melanoma['recall']):.0f} %"
     sizes = pd.read_csv(real[1] / "tables" / "balance" / "folds.csv").drop(columns="fold").sum(axis=1)
     kept_out = [sizes[k] + sizes[(k + 1) % len(sizes)] for k in range(len(sizes))]
     assert card.facts["training_images"] == (sizes.sum() - max(kept_out), sizes.sum() - min(kept_out))
