@@ -5,8 +5,7 @@ import pytest
 
 from skinlesions.core import files
 from skinlesions.core.errors import UserError
-from skinlesions.report import evidence
-from skinlesions.report.evidence import Leaders, Place, check_links, estimate, listed, percent, plural
+from skinlesions.report.evidence import Leaders, Place, check_links
 
 
 def test_a_section_is_found_by_its_heading(copied):
@@ -64,19 +63,3 @@ def test_a_link_that_leads_nowhere_is_refused(copied, link, fault):
     files.write_text(page, page.read_text().replace("</main>", f'<a href="{link}">there</a></main>'))
     with pytest.raises(UserError, match=f"claim.html links to {link}.*{fault}"):
         check_links(copied.folder, ["claim.html"])
-
-
-def test_numbers_are_written_alike_everywhere():
-    row = {"recall": 0.5, "recall_low": 0.25, "recall_high": 0.75}
-    assert estimate(row, "recall").replace("\N{WORD JOINER}", "") == "0.500\N{NO-BREAK SPACE}(0.250–0.750)"
-    assert estimate(row | {"recall_low": float("nan")}, "recall", 2) == "0.50"
-    assert estimate({"recall": float("nan")}, "recall") == evidence.ABSENT
-    change = {"change": -0.1, "change_low": -0.2, "change_high": 0.1}
-    assert estimate(change, "change", 1).replace("\N{WORD JOINER}", "").split() == ["-0.1", "(-0.2", "to", "0.1)"]
-    assert (percent(0.9), percent(float("nan"))) == ("90\N{NO-BREAK SPACE}%", evidence.ABSENT)
-    assert (plural(1, "image"), plural(2000, "image"), plural(2, "box", "boxes")) == (
-        "1 image",
-        "2,000 images",
-        "2 boxes",
-    )
-    assert (listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])) == ("a", "a and b", "a, b and c")
