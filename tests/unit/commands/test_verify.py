@@ -8,23 +8,38 @@ import pandas as pd
 import pytest
 
 from skinlesions.commands import verify
-from skinlesions.core import config, files, paths
+from skinlesions.core import files, paths
 from skinlesions.core.classes import LOGIT_COLUMNS
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions
-from skinlesions.evaluation import comparison, external, study
+from skinlesions.evaluation import classification, comparison, external, metrics, study
 from tests.helpers.external_sets import made_up
 from tests.helpers.studies import SETTINGS as CHOSEN
 from tests.helpers.studies import study_of
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
 SETTINGS = CHOSEN.model_copy(update={"resamples": 50, "test_resamples": 80})
-TABLES = {
+COMPARED = {
     *("comparison", "differences", "classes", "confusion", "folds", "transfer", "claims", "temperatures"),
     *("ensembles", "ensemble_weights", "ensemble_spreads", "calibration", "class_calibration", "reliability"),
     *("discrimination", "operating_points", "curves", "groups", "group_scores", "group_differences", "nevi"),
     *("coverage_curves", "coverage_areas", "coverage_classes"),
 }
+MODELS = {"resnet50": 1.6, "vgg16": 0.9}
+TRAINED = {f"{model}/{name}" for model in MODELS for name in ("confusion", "classification_report")}
+CHECKED = {f"tables/compare/{name}.csv" for name in COMPARED} | {f"tables/train/{name}.csv" for name in TRAINED}
+CHECKED |= {"metrics.json"}
+
+
+def publish_training(folder, model, predicted):
+    """Write the tables of a training that follow from its predictions; its metrics."""
+    test = predictions.select(predicted, "test")
+    labels, probabilities = predictions.labels(test), metrics.softmax(predictions.logits(test))
+    confusion = classification.confusion_table(model, labels, probabilities.argmax(axis=1))
+    files.write_csv(folder / "confusion.csv", confusion)
+    files.write_csv(folder / "classification_report.csv", classification.report_by_class(labels, probabilities))
+    files.write_csv(folder / "history.csv", pd.DataFrame({"epoch": [1]}))
+    return metrics.summary(labels, probabilities)
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +48,15 @@ def published(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("published")
     index = synthetic_index()
     models = {}
-    for name, skill in (("resnet50", 1.6), ("vgg16", 0.9)):
+    trained = {}
+    for name, skill in MODELS.items():
         path = tmp_path / "train" / name / "predictions.csv"
         predictions.write(path, synthetic_predictions(index, skill, seed=len(name)))
         models[name] = predictions.read(path)
         published = tmp_path / "reports" / "predictions" / f"{name}.csv.gz"
         published.parent.mkdir(parents=True, exist_ok=True)
         published.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+        trained[name] = publish_training(tmp_path / "reports" / "tables" / "train" / name, name, models[name])
     made = study_of(models)
     folder = tmp_path / "reports" / "predictions"
     files.write_json(folder / "models.json", made.descriptions)
@@ -49,7 +66,7 @@ def published(tmp_path_factory):
     for name, table in tables.items():
         files.write_csv(tmp_path / "reports" / "tables" / "compare" / f"{name}.csv", table)
     files.write_json(tmp_path / "reports" / "provenance.json", {"parameters": {"compare": SETTINGS.model_dump()}})
-    files.write_json(tmp_path / "reports" / "metrics.json", {"compare": comparison.metrics(tables), "train": {}})
+    files.write_json(tmp_path / "reports" / "metrics.json", {"compare": comparison.metrics(tables), "train": trained})
     return tmp_path / "reports"
 
 
@@ -72,7 +89,7 @@ def replace_in(path, old, new):
 def test_an_honest_report_passes(reports):
     checked = dict(verify.differences(reports))
     assert not any(checked.values())
-    assert {name.rsplit("/", 1)[1] for name in checked} == {f"{name}.csv" for name in TABLES} | {"metrics.json"}
+    assert {name.removeprefix(f"{reports}/") for name in checked} == CHECKED, "and no history: it needs the images"
 
 
 def test_a_model_that_claims_another_training_is_found_out(reports):
@@ -125,22 +142,32 @@ def test_text_and_counts_must_be_exact(reports):
     replace_in(compare / "classes.csv", line, ",".join([*cells[:2], cells[2] + ".00001", *cells[3:]]))
     found = faults(reports)
     assert len(found) == 2
-    assert "claims.csv, row 1, column differs" in found[0]
-    assert "classes.csv, row 1, column images" in found[1]
+    assert any("claims.csv, row 1, column differs" in fault for fault in found)
+    assert any("classes.csv, row 1, column images" in fault for fault in found)
+
+
+@pytest.mark.parametrize(("published", "differs"), [("1,1,1", 0), ("1,0.9,1", 2), ("1,,", 0)])
+def test_an_interval_of_no_width_is_as_good_as_none(tmp_path, published, differs):
+    path = tmp_path / "scores.csv"
+    path.write_text(f"score,score_low,score_high\n{published}\n")
+    computed = pd.DataFrame({"score": [1.0], "score_low": [float("nan")], "score_high": [float("nan")]})
+    assert len(verify.table_faults(path, computed)) == differs
 
 
 def test_a_tampered_metric_is_named(reports):
     content = files.read_json(reports / "metrics.json")
-    metrics = content["compare"]
-    metrics["vgg16"]["accuracy"] += 0.01
-    metrics["resnet50"]["bonus"] = 1.0
-    del metrics["ensemble"]["nll"]
+    compared = content["compare"]
+    compared["vgg16"]["accuracy"] += 0.01
+    compared["resnet50"]["bonus"] = 1.0
+    del compared["ensemble"]["nll"]
+    content["train"]["vgg16"]["brier"] += 0.01
     files.write_json(reports / "metrics.json", content)
     found = faults(reports)
-    assert len(found) == 3
-    assert "metrics.json, ensemble.nll: published 'nothing'" in found[0]
-    assert "metrics.json, resnet50.bonus: published 1.0, computed 'nothing'" in found[1]
-    assert "metrics.json, vgg16.accuracy" in found[2]
+    assert len(found) == 4
+    assert "metrics.json, compare.ensemble.nll: published 'nothing'" in found[0]
+    assert "metrics.json, compare.resnet50.bonus: published 1.0, computed 'nothing'" in found[1]
+    assert "metrics.json, compare.vgg16.accuracy" in found[2]
+    assert "metrics.json, train.vgg16.brier" in found[3]
 
 
 def test_a_tampered_prediction_shows_in_the_tables(reports):
@@ -153,8 +180,11 @@ def test_a_tampered_prediction_shows_in_the_tables(reports):
     predictions.write(path, table)
     found = faults(reports)
     assert any("comparison.csv" in fault and "column accuracy:" in fault for fault in found)
-    assert any("confusion.csv" in fault for fault in found)
-    assert any("metrics.json, vgg16.accuracy" in fault for fault in found)
+    for name in ("compare/confusion", "train/vgg16/confusion", "train/vgg16/classification_report"):
+        assert any(f"{name}.csv" in fault for fault in found), name
+    for key in ("compare.vgg16.accuracy", "train.vgg16.accuracy"):
+        assert any(f"metrics.json, {key}" in fault for fault in found), key
+    assert not any("train/resnet50" in fault for fault in found)
 
 
 def test_missing_and_extra_files_are_differences(reports):
@@ -186,8 +216,36 @@ def test_missing_rows_columns_and_models_are_differences(reports):
     assert any("folds.csv: has 19 rows; computed: 20" in fault for fault in found)
     assert any("classes.csv: has the columns" in fault for fault in found)
     assert any("temperatures.csv: is not CSV" in fault for fault in found)
-    (reports / "predictions" / "vgg16.csv.gz").unlink()
+
+
+def test_a_model_is_described_and_predicted_or_neither(reports):
+    folder = reports / "predictions"
+    (folder / "vgg16.csv.gz").rename(folder / "other.csv.gz")
+    with pytest.raises(UserError, match=r"vgg16\.csv\.gz does not exist"):
+        faults(reports)
+    described = files.read_json(folder / "models.json")
+    del described["vgg16"]
+    files.write_json(folder / "models.json", described)
+    with pytest.raises(UserError, match=r"other\.csv\.gz is of a model"):
+        faults(reports)
+    (folder / "other.csv.gz").unlink()
     assert any("comparison.csv: has 5 rows; computed: 2" in fault for fault in faults(reports))
+
+
+def test_the_parameters_are_those_of_the_published_run(reports):
+    path = reports / "provenance.json"
+    assert verify.settings(reports) == SETTINGS
+    changed = SETTINGS.model_copy(update={"confidence": 0.5})
+    files.write_json(path, {"parameters": {"compare": changed.model_dump()}})
+    assert any("comparison.csv" in fault and "_low" in fault for fault in faults(reports))
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"parameters": {"compare": {"confidence": 2}}}'])
+def test_a_report_that_does_not_say_its_parameters_is_refused(reports, content):
+    path = reports / "provenance.json"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(UserError, match=r"provenance\.json .*parameters\.compare"):
+        faults(reports)
 
 
 def test_without_predictions_it_says_what_to_do(tmp_path):
@@ -199,8 +257,8 @@ def test_the_command_prints_a_line_per_file_and_fails_on_a_difference(reports, m
     monkeypatch.setattr(paths, "REPORTS", reports)
     assert verify.agree()
     output = capsys.readouterr().out
-    assert output.count("ok   ") == len(TABLES) + 1
-    assert f"all {len(TABLES) + 1} files follow" in output
+    assert output.count("ok   ") == len(CHECKED)
+    assert f"all {len(CHECKED)} files" in output
 
     path = reports / "tables" / "compare" / "confusion.csv"
     path.write_text(path.read_text().replace("ensemble", "Ensemble"))
