@@ -33,7 +33,7 @@ def reliability(table: pd.DataFrame, model: str, ways: Sequence[str] = ("as_trai
     square-root scales, because most images have a probability near 0 of most classes.
 
     Args:
-        table: calibration.tables(...)["reliability"].
+        table: reliability.tables(...)["reliability"].
         model: whose diagrams.
         ways: which are compared in each panel; two can be read, more hide each other.
     """
@@ -60,8 +60,8 @@ def errors(table: pd.DataFrame, scores: Sequence[str] = ("nll", "class_ece")) ->
     """The scores of every model by every way with intervals, a panel per score, a row per model; less is better.
 
     Args:
-        table: calibration.tables(...)["calibration"]; models keep its order.
-        scores: of calibration.SCORES. For calibration errors a line marks what honest probabilities would show.
+        table: reliability.tables(...)["calibration"]; models keep its order.
+        scores: of reliability.SCORES. For calibration errors a line marks what honest probabilities would show.
     """
     models, ways = list(dict.fromkeys(table["model"])), [way for way in WAY_NAMES if way in set(table["way"])]
     # The ways of a model one below the other, so that none hides another.
