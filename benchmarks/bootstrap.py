@@ -9,8 +9,8 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, l
 from benchmarks.measurement import IMAGES, index, seconds, verdict
 from skinlesions.core import config
 from skinlesions.core.classes import CLASSES, LOGIT_COLUMNS, class_indices
-from skinlesions.data import balancing, predictions, splits
-from skinlesions.evaluation import attributes, bootstrap, influence, metrics, study
+from skinlesions.data import balancing, predictions, records, splits
+from skinlesions.evaluation import bootstrap, influence, metrics, study
 
 MODELS = 12
 # `make verify` is to take less than a minute, and the resampling of every metric half of it, in at most 2 GB.
@@ -51,7 +51,7 @@ def tables_of(rows: pd.DataFrame, fold: np.ndarray, folds: int) -> dict[str, pd.
     return models
 
 
-def study_of(models: dict[str, pd.DataFrame]) -> study.Study:
+def study_of(models: dict[str, pd.DataFrame]) -> records.Study:
     """These predictions with made-up metadata of the images, and the plan that the published run has."""
     image_ids = predictions.select(next(iter(models.values())), "test")["image_id"]
     generator = np.random.default_rng(0)
@@ -65,11 +65,11 @@ def study_of(models: dict[str, pd.DataFrame]) -> study.Study:
         }
     )
     described = {"training": "frozen features", "initialisation": "ImageNet"}
-    return study.Study(
+    return records.Study(
         models=models,
         descriptions={name: {"name": name, "architecture": name} | described for name in models},
         plan=balancing.Plan("balanced_weights", 0.6711, 0.999, 2.0, 1.0),
-        metadata=metadata[list(attributes.METADATA_COLUMNS)],
+        metadata=metadata[list(records.METADATA_COLUMNS)],
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.measurement import LESIONS
+from skinlesions.core import names
 from skinlesions.core.classes import CLASSES
 from skinlesions.evaluation import bootstrap, influence, metrics
 
@@ -86,7 +87,7 @@ def measure(quick: bool) -> dict[str, pd.DataFrame]:
         within = [method for method, share in own.items() if LOWEST <= share <= HIGHEST]
         rows.append(
             {
-                "metric": metrics.METRIC_NAMES[name],
+                "metric": names.METRIC_NAMES[name],
                 **{f"lesions, {method}": f"{100 * share:.1f} %" for method, share in own.items()},
                 "93 to 97 %": "both" if len(within) == 2 else (" ".join(within) or "**neither**"),
                 **{f"images, {method}": f"{100 * shares[name, 'images', method]:.1f} %" for method in own},

@@ -37,7 +37,7 @@ def logistic_regression(inputs: np.ndarray, labels: np.ndarray, fold: np.ndarray
 def measure(quick: bool) -> dict[str, pd.DataFrame]:
     """Seconds for all folds of one model, with the published settings."""
     settings = config.load()
-    cross_validation.make_deterministic(settings.train.seed, settings.train.deterministic)
+    first_phase.make_deterministic(settings.train.seed, settings.train.deterministic)
     real = not quick and all((paths.FEATURES / f"{name}.npy").exists() for name in NAMES)
     rows_of = read_index() if real else index(600 if quick else IMAGES)
     labels = class_indices(rows_of["dx"]).to_numpy()

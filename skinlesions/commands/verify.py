@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from skinlesions.core import config, files, paths, tables
 from skinlesions.core.errors import UserError
-from skinlesions.data import predictions
+from skinlesions.data import predictions, records
 from skinlesions.evaluation import classification, comparison, external, metrics, study
 
 # The chapters, all tables of which follow from the predictions.
@@ -75,7 +75,7 @@ def settings(reports: Path) -> config.Compare:
         what = f"{len(error.errors())} keys are wrong" if isinstance(error, ValidationError) else repr(error)
         raise UserError(
             f"{paths.relative(path)} does not say the parameters of the comparison, under parameters.compare ({what}). "
-            f"{study.RESTORE}"
+            f"{records.RESTORE}"
         ) from None
 
 
@@ -85,7 +85,7 @@ def expected(reports: Path) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     Raises:
         UserError: a model has no predictions, or a file beside them is absent or breaks the format.
     """
-    run, parameters = study.of_report(reports), settings(reports)
+    run, parameters = records.of_report(reports), settings(reports)
     compared = study.tables(run, parameters)
     found = {f"compare/{name}": table for name, table in compared.items()}
     trained = {}
@@ -116,7 +116,7 @@ def _outside(reports: Path, parameters: config.Compare, compared: pd.DataFrame) 
     try:
         folds = pd.read_csv(path)[["model", "fold", "balanced_accuracy"]]
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{paths.relative(path)} cannot be read ({error}). {study.RESTORE}") from None
+        raise UserError(f"{paths.relative(path)} cannot be read ({error}). {records.RESTORE}") from None
     # As the notebook has the comparison: from the file, where numbers have six digits.
     return external.tables(folder, folds, pd.read_csv(io.BytesIO(files.csv_bytes(compared))), parameters)
 

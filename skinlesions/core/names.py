@@ -1,8 +1,9 @@
-"""What things are called, in tables and by readers: constants alone, which the report shares with the statistics."""
+"""What things are called, in tables and by readers: what the report shares with the statistics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from skinlesions.core.classes import CLASSES
+from skinlesions.core.errors import UserError
 
 # Rows of the comparison that are no model: the mean of the members, the regression stacked on them, and the classifier
 # that calls every image a nevus, which is the floor under every accuracy on these data.
@@ -106,3 +107,23 @@ def leading(models: Sequence[str]) -> list[str]:
     """
     single = next(name for name in models if name not in (ENSEMBLE, STACKED, ALWAYS_NV))
     return [single, ENSEMBLE] if ENSEMBLE in models else [single]
+
+
+def members(ensemble: Sequence[str] | str, models: Iterable[str]) -> list[str]:
+    """The names of the models that the ensemble is made of, sorted.
+
+    Args:
+        ensemble: their names, or `all`, as params.yaml has it.
+        models: the names of all models.
+
+    Raises:
+        UserError: one of them is not among the models.
+    """
+    known = sorted(models)
+    chosen = known if ensemble == "all" else sorted(ensemble)
+    if unknown := [name for name in chosen if name not in known]:
+        raise UserError(
+            f"the ensemble has the member {unknown[0]!r}, which is not among {', '.join(known)}; "
+            "mend compare.ensemble in params.yaml"
+        )
+    return chosen

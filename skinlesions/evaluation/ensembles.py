@@ -18,7 +18,6 @@ The last two, and vector scaling, state how common the classes are in the data; 
 equally common, which is what balanced accuracy asks for, is under the name with `_rebalanced`.
 """
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +28,6 @@ from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions
 from skinlesions.evaluation import bootstrap, calibration, metrics, pairwise
 from skinlesions.evaluation.stacking import Stacker, choose_spread, stack
-
-# Names the members of the ensemble, if they are all models.
-ALL = "all"
 
 # What every other way is compared with.
 REFERENCE = "mean"
@@ -45,26 +41,6 @@ SMALLEST = 1e-9
 
 # Columns that must be the same for every model.
 SHARED_COLUMNS = ("image_id", "lesion_id", "group", "dx", "fold")
-
-
-def members(ensemble: Sequence[str] | str, models: Iterable[str]) -> list[str]:
-    """The names of the models that the ensemble is made of, sorted.
-
-    Args:
-        ensemble: their names, or ALL.
-        models: the names of all models.
-
-    Raises:
-        UserError: one of them is not among the models.
-    """
-    known = sorted(models)
-    chosen = known if ensemble == ALL else sorted(ensemble)
-    if unknown := [name for name in chosen if name not in known]:
-        raise UserError(
-            f"the ensemble has the member {unknown[0]!r}, which is not among {', '.join(known)}; "
-            "mend compare.ensemble in params.yaml"
-        )
-    return chosen
 
 
 def greedy(labels: np.ndarray, probabilities: np.ndarray, steps: int = GREEDY_STEPS) -> np.ndarray:

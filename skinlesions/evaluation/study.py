@@ -4,21 +4,18 @@ The notebook reads them from data/, `make verify` from reports/; both call `tabl
 can be checked without images, weights or a GPU.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from skinlesions.core import config, files, paths
+from skinlesions.core import config, names
 from skinlesions.core.errors import UserError
 from skinlesions.core.names import ALWAYS_NV, ENSEMBLE, STACKED, leading
 from skinlesions.data import balancing, predictions
+from skinlesions.data.records import Study
 from skinlesions.evaluation import (
     ablations,
-    attributes,
     bootstrap,
     calibration,
     comparison,
@@ -31,76 +28,6 @@ from skinlesions.evaluation import (
     thresholds,
 )
 from skinlesions.evaluation.metrics import softmax
-
-# What is published beside the predictions.
-DESCRIPTIONS = "models.json"
-PLAN = "plan.json"
-METADATA = "metadata.csv"
-
-MAKE, RESTORE = "`dvc repro` makes it.", "Restore reports/ from Git."
-
-
-@dataclass(frozen=True)
-class Study:
-    """What was predicted, by what, of whom.
-
-    Attributes:
-        models: the predictions of every model by its name, as skinlesions.data.predictions.read returns them.
-        descriptions: by model, the keys of skinlesions.models.networks.Description.
-        plan: what was done against the imbalance when they were trained.
-        metadata: of the images, as skinlesions.evaluation.attributes.read_metadata returns it.
-    """
-
-    models: dict[str, pd.DataFrame]
-    descriptions: dict[str, dict[str, Any]]
-    plan: balancing.Plan
-    metadata: pd.DataFrame
-
-
-def of_run(data: Path, models: Iterable[str]) -> Study:
-    """What the stages before the comparison left in the folder `data`, of the given models.
-
-    Raises:
-        UserError: the predictions of a model break the format.
-    """
-    names = list(models)
-    return Study(
-        models={name: predictions.read(data / "train" / name / "predictions.csv") for name in names},
-        descriptions={name: _readable(data / "train" / name / "model.json", files.read_json, MAKE) for name in names},
-        plan=_readable(data / "balance" / "plan.json", balancing.read, MAKE),
-        metadata=attributes.metadata_table(_readable(data / "prepared" / "index.csv", _read_index, MAKE)),
-    )
-
-
-def of_report(reports: Path) -> Study:
-    """What a published report has.
-
-    Raises:
-        UserError: there are no predictions, a file beside them is absent or breaks the format, or the models that are
-            described and those that are predicted are not the same.
-    """
-    folder = reports / "predictions"
-    found = {path.name.removesuffix(".csv.gz"): path for path in sorted(folder.glob("*.csv.gz"))}
-    if not found:
-        raise UserError(
-            f"{paths.relative(folder)} has no MODEL.csv.gz. Run `make report`, or restore reports/ from Git."
-        )
-    descriptions = _readable(folder / DESCRIPTIONS, files.read_json, RESTORE)
-    if missing := sorted(set(descriptions) - set(found)):
-        raise UserError(
-            f"{paths.relative(folder / f'{missing[0]}.csv.gz')} does not exist, though {DESCRIPTIONS} beside it has "
-            f"the model ({len(missing)} of {len(descriptions)} models are without predictions). {RESTORE}"
-        )
-    if foreign := sorted(set(found) - set(descriptions)):
-        raise UserError(
-            f"{paths.relative(found[foreign[0]])} is of a model that {DESCRIPTIONS} beside it does not have. {RESTORE}"
-        )
-    return Study(
-        models={name: predictions.read(path) for name, path in found.items()},
-        descriptions=descriptions,
-        plan=_readable(folder / PLAN, balancing.read, RESTORE),
-        metadata=attributes.read_metadata(folder / METADATA),
-    )
 
 
 def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
@@ -119,7 +46,7 @@ def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
     _check(study.models)
     # In one order, so that the tables do not depend on how the models were given.
     models = dict(sorted(study.models.items()))
-    members = ensembles.members(settings.ensemble, models)
+    members = names.members(settings.ensemble, models)
     truth = ensembles.shared_rows(models, "test")
     labels, groups = predictions.labels(truth), truth["group"].to_numpy()
     weights = bootstrap.lesion_resamples(groups, labels, settings.resamples, settings.seed)
@@ -195,16 +122,3 @@ def _check(models: dict[str, pd.DataFrame]) -> None:
     for name in (ENSEMBLE, STACKED, ALWAYS_NV):
         if name in models:
             raise UserError(f"a model cannot be called {name!r}: the comparison adds a row of that name")
-
-
-def _read_index(path: Path) -> pd.DataFrame:
-    """The index of the prepared images; an unknown age is NaN."""
-    return pd.read_csv(path, dtype={"image_id": str}, keep_default_na=False, na_values={"age": [""]})
-
-
-def _readable(path: Path, read: Callable[[Path], Any], remedy: str) -> Any:
-    """What `read` makes of `path`."""
-    try:
-        return read(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{paths.relative(path)} cannot be read ({error!r}). {remedy}") from None

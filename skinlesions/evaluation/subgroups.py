@@ -60,7 +60,7 @@ def scored(
         test: the test images; rows as in predictions.select(table, "test").
         val: the validation images, which choose the threshold of every fold.
         image_ids: of the test images.
-        metadata: as attributes.read_metadata returns it.
+        metadata: as records.read_metadata returns it.
         predicted: the class that the model answers, int [N]; None: that of the greatest probability. The answer for
             balanced accuracy is another one where probabilities state how common the classes are.
         specificity: at which images are called malignant, on the validation images.

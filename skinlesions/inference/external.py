@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skinlesions.core import files
+from skinlesions.core import files, names
 from skinlesions.core.names import ENSEMBLE
 from skinlesions.core.progress import Progress
 from skinlesions.data import images, isic_csv
-from skinlesions.evaluation import ensembles
 from skinlesions.evaluation.external import GROUND_TRUTH, ExternalSet
 from skinlesions.evaluation.metrics import softmax, summary
 from skinlesions.inference import predictor
@@ -37,7 +36,7 @@ def predict(
     Raises:
         UserError: the ensemble has a member that is not among `models`.
     """
-    members = ensembles.members(members, models)
+    members = names.members(members, models)
     image_ids = chosen.table["image_id"].tolist()
     probabilities, rows = {}, []
     with Progress("external", len(models) * len(image_ids)) as progress:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from skinlesions.core import config, files
+from skinlesions.core import config, files, names
 from skinlesions.core.errors import UserError
 from skinlesions.core.parallel import in_order
 from skinlesions.core.progress import Progress
@@ -15,7 +15,6 @@ from skinlesions.data import isic_csv
 from skinlesions.data.decoding import decode
 from skinlesions.data.sources import archives
 from skinlesions.data.sources.archives import ImageFile
-from skinlesions.evaluation import ensembles
 from skinlesions.inference import predictor
 
 # Images that are in memory as pixels at a time: so many that handing a network from one fold to the next costs little.
@@ -94,11 +93,11 @@ def model_names(text: str | None) -> list[str]:
     trained = predictor.trained()
     if text is None:
         try:
-            return ensembles.members(config.load().compare.ensemble, trained)
+            return names.members(config.load().compare.ensemble, trained)
         except UserError as error:
             raise UserError(f"{error}, or name trained models with --models") from None
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
-    unknown = [name for name in names if name not in trained]
+    chosen = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    unknown = [name for name in chosen if name not in trained]
     if unknown:
         raise UserError(f"--models: there is no trained model {unknown[0]!r}; there are {', '.join(trained)}")
-    return names
+    return chosen

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinlesions.core import files
+from skinlesions.core import files, names
 from skinlesions.core.classes import CLASS_NAMES, CLASSES, MALIGNANT
 from skinlesions.core.formatting import ABSENT, estimate, number, percent
 from skinlesions.core.names import (
@@ -25,7 +25,6 @@ from skinlesions.core.names import (
 )
 from skinlesions.core.names import CALIBRATION_NAMES as WAY_NAMES
 from skinlesions.data import balancing
-from skinlesions.evaluation import ensembles
 from skinlesions.report.evidence import FITS, Evidence, Leaders, Place
 
 # How `skinlesions.inference.predict` calibrates the networks of each fold.
@@ -100,7 +99,7 @@ def card(evidence: Evidence, given: str) -> Card:
     """
     leaders = Leaders.of(evidence)
     described = files.read_json(evidence.folder / evidence.published("predictions/models.json").label)
-    members = ensembles.members(evidence.parameters.compare.ensemble, evidence.parameters.models)
+    members = names.members(evidence.parameters.compare.ensemble, evidence.parameters.models)
     return Card(
         name=leaders.single,
         description=described[leaders.single],

@@ -11,8 +11,7 @@ from nbformat import NotebookNode
 from skinlesions.core import files, notebooks, paths
 from skinlesions.core.config import Params
 from skinlesions.core.errors import UserError
-from skinlesions.data import balancing, predictions
-from skinlesions.evaluation import study
+from skinlesions.data import balancing, predictions, records
 from skinlesions.report import provenance, site
 from skinlesions.report.chapters import Chapter, chapters
 
@@ -62,12 +61,12 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
     for model in models:
         metrics["train"][model] = files.read_json(_existing(data / "train" / model / "metrics.json"))
     # What the tables of the comparison need beside the predictions.
-    run = study.of_run(data, models)
+    run = records.of_run(data, models)
     for model, table in run.models.items():
         predictions.write(target / "predictions" / f"{model}.csv.gz", table)
-    files.write_json(target / "predictions" / study.DESCRIPTIONS, run.descriptions)
-    balancing.write(target / "predictions" / study.PLAN, run.plan)
-    files.write_csv(target / "predictions" / study.METADATA, run.metadata)
+    files.write_json(target / "predictions" / records.DESCRIPTIONS, run.descriptions)
+    balancing.write(target / "predictions" / records.PLAN, run.plan)
+    files.write_csv(target / "predictions" / records.METADATA, run.metadata)
     for path in sorted((data / "external" / "predictions").glob("*.csv")):
         files.write_bytes(target / "predictions" / "external" / path.name, path.read_bytes())
     files.write_json(target / "metrics.json", metrics)

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 
 from skinlesions.core import config
-from skinlesions.data import balancing, predictions
-from skinlesions.evaluation import attributes
-from skinlesions.evaluation.study import Study
+from skinlesions.data import balancing, predictions, records
+from skinlesions.data.records import Study
 
 PLAN = balancing.Plan("balanced_weights", 0.6711, 0.999, 2.0, 1.0)
 
@@ -22,7 +21,7 @@ SETTINGS = config.Compare(
 
 
 def metadata(image_ids: pd.Series, seed: int = 0) -> pd.DataFrame:
-    """Made-up metadata of the images, as attributes.metadata_table gives them; some are unknown."""
+    """Made-up metadata of the images, as records.metadata_table gives them; some are unknown."""
     generator = np.random.default_rng(seed)
     count = len(image_ids)
     return pd.DataFrame(
@@ -33,7 +32,7 @@ def metadata(image_ids: pd.Series, seed: int = 0) -> pd.DataFrame:
             "localization": generator.choice(["back", "face", "abdomen"], size=count),
             "dx_type": generator.choice(["histo", "follow_up"], size=count),
         }
-    )[list(attributes.METADATA_COLUMNS)]
+    )[list(records.METADATA_COLUMNS)]
 
 
 def with_metadata(index: pd.DataFrame, seed: int = 0) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pytest
 from skinlesions.core import files
 from skinlesions.core.classes import CLASSES, read_index
 from skinlesions.core.errors import UserError
+from skinlesions.data import records
 from skinlesions.evaluation import attributes
 from tests.helpers.studies import with_metadata
 from tests.helpers.synthetic import synthetic_index
@@ -18,15 +19,15 @@ def index() -> pd.DataFrame:
 
 
 def test_the_published_metadata_come_back_as_they_were(index, tmp_path):
-    table = attributes.metadata_table(index.sample(frac=1, random_state=0))
+    table = records.metadata_table(index.sample(frac=1, random_state=0))
     files.write_csv(tmp_path / "metadata.csv", table)
-    pd.testing.assert_frame_equal(attributes.read_metadata(tmp_path / "metadata.csv"), table)
+    pd.testing.assert_frame_equal(records.read_metadata(tmp_path / "metadata.csv"), table)
     assert list(table.columns) == ["image_id", "age", "sex", "localization", "dx_type"]
     assert table["image_id"].is_monotonic_increasing
 
 
 def test_the_metadata_of_ham10000(ham10000_dir):
-    table = attributes.metadata_table(read_index(ham10000_dir / "HAM10000_metadata.csv"))
+    table = records.metadata_table(read_index(ham10000_dir / "HAM10000_metadata.csv"))
     frame = attributes.attributes(table["image_id"], table)
     assert (frame["age"] == "unknown").sum() == 57
     assert (frame["localization"] == "unknown").sum() == 234
@@ -48,17 +49,17 @@ def test_metadata_that_break_the_format_are_refused(text, message, tmp_path):
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError, match=message):
-        attributes.read_metadata(path)
+        records.read_metadata(path)
 
 
 def test_metadata_of_another_run_are_refused(index):
-    table = attributes.metadata_table(index)
+    table = records.metadata_table(index)
     with pytest.raises(UserError, match=f"no image {table['image_id'][0]}"):
         attributes.attributes(index["image_id"], table.iloc[1:])
 
 
 def test_attributes_follow_the_order_of_the_images(index):
-    frame = attributes.attributes(index["image_id"][::-1], attributes.metadata_table(index))
+    frame = attributes.attributes(index["image_id"][::-1], records.metadata_table(index))
     assert list(frame["sex"]) == list(index["sex"][::-1])
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinlesions.core import names
 from skinlesions.core.classes import LOGIT_COLUMNS
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions
@@ -143,10 +144,10 @@ def test_the_comparison_of_ensembles(built):
 
 
 def test_the_members_are_named_or_all():
-    assert ensembles.members("all", ["b", "a"]) == ["a", "b"]
-    assert ensembles.members(["b"], ["b", "a"]) == ["b"]
+    assert names.members("all", ["b", "a"]) == ["a", "b"]
+    assert names.members(["b"], ["b", "a"]) == ["b"]
     with pytest.raises(UserError, match="the ensemble has the member 'c', which is not among a, b"):
-        ensembles.members(["a", "c"], ["b", "a"])
+        names.members(["a", "c"], ["b", "a"])
 
 
 def test_models_that_cannot_be_combined_are_refused(three):

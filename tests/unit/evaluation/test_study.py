@@ -7,7 +7,7 @@ from skinlesions.core import files
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
 from skinlesions.core.names import leading
-from skinlesions.data import balancing, predictions
+from skinlesions.data import balancing, predictions, records
 from skinlesions.evaluation import calibration, study
 from tests.helpers.studies import PLAN, SETTINGS, described, study_of
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
@@ -25,7 +25,7 @@ def tables(models) -> dict[str, pd.DataFrame]:
     return study.tables(study_of(models), SETTINGS)
 
 
-def as_run(models: dict[str, pd.DataFrame], data) -> study.Study:
+def as_run(models: dict[str, pd.DataFrame], data) -> records.Study:
     """The study of `models`, written the way the stages before the comparison leave it."""
     made = study_of(models)
     for name, table in models.items():
@@ -38,7 +38,7 @@ def as_run(models: dict[str, pd.DataFrame], data) -> study.Study:
 
 def test_a_run_is_read_as_it_was_written(models, tmp_path):
     made = as_run(models, tmp_path)
-    read = study.of_run(tmp_path, models)
+    read = records.of_run(tmp_path, models)
     for name in models:
         pd.testing.assert_frame_equal(read.models[name], made.models[name])
     pd.testing.assert_frame_equal(read.metadata, made.metadata)
@@ -50,7 +50,7 @@ def test_what_a_run_lacks_is_named(models, tmp_path, absent):
     as_run(models, tmp_path)
     (tmp_path / absent).unlink()
     with pytest.raises(UserError, match=f"{absent} cannot be read.*dvc repro"):
-        study.of_run(tmp_path, models)
+        records.of_run(tmp_path, models)
 
 
 def test_the_best_single_model_and_the_ensemble_lead(tables):
@@ -99,4 +99,4 @@ def test_reserved_names_are_refused(models, name):
 
 def test_no_models_are_refused():
     with pytest.raises(UserError, match="at least one model"):
-        study.tables(study.Study({}, {}, PLAN, pd.DataFrame()), SETTINGS)
+        study.tables(records.Study({}, {}, PLAN, pd.DataFrame()), SETTINGS)

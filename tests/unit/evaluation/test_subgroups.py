@@ -9,7 +9,7 @@ from sklearn import metrics as reference
 
 from skinlesions.core import files, names
 from skinlesions.core.classes import CLASSES, MALIGNANT, class_indices
-from skinlesions.data import predictions
+from skinlesions.data import predictions, records
 from skinlesions.evaluation import attributes, subgroups, thresholds
 from skinlesions.evaluation.bootstrap import lesion_resamples
 from skinlesions.evaluation.metrics import softmax
@@ -27,7 +27,7 @@ def made_up(index: pd.DataFrame, logits: np.ndarray, limit: float = 0.4) -> subg
         probabilities=probabilities,
         predicted=probabilities.argmax(axis=1),
         called=thresholds.scores(probabilities, MALIGNANT) >= limit,
-        attributes=attributes.attributes(index["image_id"], attributes.metadata_table(index)),
+        attributes=attributes.attributes(index["image_id"], records.metadata_table(index)),
     )
 
 
@@ -170,11 +170,11 @@ def test_what_a_model_calls_malignant_is_decided_on_its_validation_images():
         for split in predictions.SPLITS
     )
     ids = predictions.select(table, "test")["image_id"]
-    sample = subgroups.scored(test, val, ids, attributes.metadata_table(index), specificity=0.8)
+    sample = subgroups.scored(test, val, ids, records.metadata_table(index), specificity=0.8)
     limits = thresholds.fold_thresholds(val, MALIGNANT, "specificity", 0.8)
     assert (sample.called == thresholds.called(test, MALIGNANT, limits)).all()
     assert (sample.predicted == test.probabilities.argmax(axis=1)).all()
-    other = subgroups.scored(test, val, ids, attributes.metadata_table(index), predicted=test.labels)
+    other = subgroups.scored(test, val, ids, records.metadata_table(index), predicted=test.labels)
     assert (other.predicted == test.labels).all()
     assert list(sample.attributes["sex"]) == list(index.set_index("image_id").loc[ids, "sex"])
     results = subgroups.tables(sample, resamples(sample, 20), 0.95)

@@ -12,8 +12,8 @@ from skinlesions.core import files, notebooks, paths
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.config import Params, validate
 from skinlesions.data import balancing, exploration, predictions
+from skinlesions.data.records import Study
 from skinlesions.evaluation import study
-from skinlesions.evaluation.study import Study
 from skinlesions.figures import style
 from skinlesions.report import results as results_page
 from skinlesions.report.evidence import Evidence
