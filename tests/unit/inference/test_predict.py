@@ -86,7 +86,7 @@ def test_a_photograph_and_the_same_turned_upright_get_one_prediction(models, tmp
     noted_file = encoded(Image.fromarray(lying), "PNG", exif=noted(orientation))
     write_files(tmp_path / "images", {"a.png": noted_file, "b.png": encoded(upright, "PNG")})
     out = tmp_path / "predictions.csv"
-    assert run(monkeypatch, tmp_path / "images", "--models", "scratch", "--out", out) == 0
+    assert run(tmp_path / "images", "--models", "scratch", "--out", out) == 0
     first, second = isic_csv.probabilities(isic_csv.read(out))
     assert (first == second).all()
 
@@ -122,15 +122,15 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_written(models, tmp_path, 
     for fault, parts in zip(
         faults,
         [
-            ("broken.zip: not a whole zip file",),
-            ("empty: no image in it",),
-            ("a.zip, member '../2.jpg': has an unsafe path",),
-            ("text.jpg: is not an image in a known format",),
-            ("a.zip, member 3.jpg: does not decode",),
+            ("broken.zip", "not a whole zip file"),
+            ("empty", "no image in it"),
+            ("a.zip", "../2.jpg", "unsafe path"),
+            ("text.jpg", "not an image in a known format"),
+            ("a.zip", "3.jpg", "does not decode"),
         ],
         strict=True,
     ):
-        assert all(part in fault for part in parts)
+        assert all(part in fault for part in parts), fault
 
 
 def test_where_nothing_can_be_read_what_was_there_stays(models, tmp_path, capsys):
