@@ -134,6 +134,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("fresh") / "project"
     for name in ("skinlesions", "notebooks"):
         shutil.copytree(paths.ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(paths.PIPELINE, root)
     write_parameters(root)
     write_data(root)
     project = Project(root, "tensorflow")
