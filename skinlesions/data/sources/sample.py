@@ -12,7 +12,7 @@ import pandas as pd
 
 from skinlesions.core.classes import CLASSES, METADATA_COLUMNS
 from skinlesions.core.parallel import in_order
-from skinlesions.data.sources.drawing import LOOKS, paint, photographed
+from skinlesions.data.sources.drawing import FOLLOW_UP, LOOKS, USUAL, paint, photographed
 
 NOTE = (
     "Synthetic sample: these images are drawn by a program, so that the pipeline can run without a download. "
@@ -26,19 +26,24 @@ MINIMUM_LESIONS = 8
 IMAGES = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
 LESIONS = {"akiec": 228, "bcc": 327, "bkl": 727, "df": 73, "mel": 614, "nv": 5403, "vasc": 98}
 
+# Of this share of the lesions the diagnosis is wrong: they look like the class that theirs is most often taken for.
+MISLABELLED = 0.03
+MISTAKEN = {"akiec": "bcc", "bcc": "akiec", "bkl": "mel", "df": "nv", "mel": "nv", "nv": "mel", "vasc": "bcc"}
+
 # Shares of lesions without an age, of unknown sex and of unknown localization.
 MISSING = {"age": 0.02, "sex": 0.02, "localization": 0.03}
 
-# (mean, standard deviation) of the age in years.
+# (mean, standard deviation) of the age in years; the share of men.
 AGES = {
-    "akiec": (67, 11),
+    "akiec": (67, 12),
     "bcc": (67, 13),
     "bkl": (64, 14),
-    "df": (52, 13),
+    "df": (53, 13),
     "mel": (61, 15),
-    "nv": (46, 15),
-    "vasc": (51, 20),
+    "nv": (47, 14),
+    "vasc": (52, 20),
 }
+MEN = {"akiec": 0.65, "bcc": 0.63, "bkl": 0.57, "df": 0.48, "mel": 0.60, "nv": 0.51, "vasc": 0.51}
 
 DX_TYPE_SHARES = {
     "akiec": {"histo": 1.0},
@@ -50,29 +55,20 @@ DX_TYPE_SHARES = {
     "vasc": {"histo": 0.47, "consensus": 0.53},
 }
 
-TRUNK_AND_LIMBS = {
-    "back": 0.24,
-    "lower extremity": 0.24,
-    "trunk": 0.17,
-    "upper extremity": 0.12,
-    "abdomen": 0.11,
-    "foot": 0.04,
-    "chest": 0.04,
-    "neck": 0.02,
-    "hand": 0.01,
-    "genital": 0.01,
+# Percent of the lesions of each class, in the order of LOCALIZATIONS.
+LOCALIZATIONS = (
+    "face", "scalp", "ear", "neck", "back", "abdomen", "trunk", "upper extremity", "lower extremity", "hand", "foot",
+    "chest",
+)  # fmt: skip
+LOCALIZATION_SHARES = {
+    "akiec": (37, 4, 1, 4, 10, 1, 0, 18, 18, 4, 0, 3),
+    "bcc": (19, 3, 1, 3, 38, 3, 2, 10, 11, 0, 1, 9),
+    "bkl": (27, 3, 1, 3, 18, 5, 8, 9, 17, 2, 0, 7),
+    "df": (0, 0, 0, 0, 1, 3, 0, 19, 75, 0, 2, 0),
+    "mel": (11, 1, 2, 3, 30, 5, 4, 18, 18, 0, 2, 6),
+    "nv": (1, 0, 0, 1, 20, 13, 22, 9, 27, 1, 4, 2),
+    "vasc": (5, 2, 0, 2, 12, 22, 28, 6, 17, 3, 0, 3),
 }
-SUN_EXPOSED = {
-    "face": 0.34,
-    "back": 0.18,
-    "upper extremity": 0.15,
-    "lower extremity": 0.13,
-    "scalp": 0.07,
-    "chest": 0.06,
-    "neck": 0.04,
-    "ear": 0.03,
-}
-LOCALIZATION_SHARES = {name: SUN_EXPOSED if name in ("akiec", "bcc", "bkl") else TRUNK_AND_LIMBS for name in CLASSES}
 
 
 def metadata(images: int, seed: int) -> pd.DataFrame:
@@ -90,8 +86,9 @@ def metadata(images: int, seed: int) -> pd.DataFrame:
     table["dx_type"] = [_draw(DX_TYPE_SHARES[dx], random) for dx in table["dx"]]
     ages = [random.normal(*AGES[dx]) for dx in table["dx"]]
     table["age"] = np.clip(np.round(np.array(ages) / 5) * 5, 5, 85)
-    table["sex"] = random.choice(["male", "female"], len(table), p=[0.54, 0.46])
-    table["localization"] = [_draw(LOCALIZATION_SHARES[dx], random) for dx in table["dx"]]
+    table["sex"] = ["male" if random.uniform() < MEN[dx] else "female" for dx in table["dx"]]
+    localizations = {dx: dict(zip(LOCALIZATIONS, shares, strict=True)) for dx, shares in LOCALIZATION_SHARES.items()}
+    table["localization"] = [_draw(localizations[dx], random) for dx in table["dx"]]
     for column, share in MISSING.items():
         unknown = random.permutation(len(table))[: max(1, round(share * len(table)))]
         table.loc[unknown, column] = np.nan if column == "age" else "unknown"
@@ -130,20 +127,32 @@ def _draw(shares: dict[str, float], random: np.random.Generator) -> str:
     return str(random.choice(list(shares), p=weights / weights.sum()))
 
 
+def looks_like(dx: str, lesion_id: str, seed: int) -> str:
+    """The class that a lesion of the class `dx` is drawn as: another one where the diagnosis is wrong."""
+    is_wrong = np.random.default_rng([seed, 3, _number(lesion_id)]).uniform() < MISLABELLED
+    return MISTAKEN[dx] if is_wrong else dx
+
+
+def _number(lesion_id: str) -> int:
+    return int(lesion_id.rpartition("_")[2])
+
+
 def images(table: pd.DataFrame, seed: int) -> Iterator[tuple[str, bytes]]:
     """(image id, bytes of the JPEG file) of every row of `table`, lesion by lesion.
 
-    A lesion and a photograph depend on the seed, the class and their own ids alone, not on what came before.
+    A lesion and a photograph depend on the seed, the row and their own ids alone, not on what came before.
     """
 
     def photographs(lesion: tuple[str, pd.DataFrame]) -> list[tuple[str, bytes]]:
         lesion_id, rows = lesion
-        number = int(lesion_id.rpartition("_")[2])
-        canvas = paint(LOOKS[rows["dx"].iloc[0]], np.random.default_rng([seed, 1, number]))
+        number, first = _number(lesion_id), rows.iloc[0]
+        look = LOOKS[looks_like(first["dx"], lesion_id, seed)]
+        canvas = paint(look, np.random.default_rng([seed, 1, number]))
+        tint = FOLLOW_UP if first["dx_type"] == "follow_up" else USUAL
         results = []
         for view, image_id in enumerate(rows["image_id"]):
             buffer = io.BytesIO()
-            photograph = photographed(canvas, np.random.default_rng([seed, 2, number, view]))
+            photograph = photographed(canvas, np.random.default_rng([seed, 2, number, view]), tint)
             photograph.save(buffer, "JPEG", quality=90)
             results.append((image_id, buffer.getvalue()))
         return results
