@@ -56,31 +56,31 @@ class Look:
 
 LOOKS = {
     "akiec": Look(
-        (RED, PINK, TAN), {"follicles": 0.85, "scales": 0.6, "vessels": 0.1},
+        (RED, PINK, TAN), {"follicles": 0.9, "scales": 0.5, "vessels": 0.05},
         (0.3, 0.8), (0.0, 0.3), (40, 75), (0.08, 0.2), (0.2, 0.4), (0.4, 0.75),
     ),
     "bcc": Look(
-        (PINK, RED, TAN), {"vessels": 0.85, "nests": 0.65, "scales": 0.1, "scar": 0.1},
+        (PINK, RED, TAN), {"vessels": 0.9, "nests": 0.75, "scales": 0.05, "scar": 0.05},
         (0.2, 0.7), (0.0, 0.3), (35, 70), (0.06, 0.18), (0.1, 0.3), (0.4, 0.75),
     ),
     "bkl": Look(
-        (LIGHT_BROWN, TAN, GREY_BROWN, DARK_BROWN), {"cysts": 0.85, "globules": 0.15, "network": 0.1, "scales": 0.15},
+        (LIGHT_BROWN, TAN, GREY_BROWN, DARK_BROWN), {"cysts": 0.9, "globules": 0.1, "network": 0.1, "scales": 0.1},
         (0.3, 0.8), (0.0, 0.3), (35, 75), (0.06, 0.18), (0.04, 0.14), (0.6, 0.95),
     ),
     "df": Look(
-        (TAN, LIGHT_BROWN, PINK), {"scar": 0.9, "network": 0.5, "vessels": 0.1},
+        (TAN, LIGHT_BROWN, PINK), {"scar": 0.95, "network": 0.5, "vessels": 0.05},
         (0.2, 0.6), (0.0, 0.15), (35, 65), (0.03, 0.1), (0.25, 0.45), (0.5, 0.8),
     ),
     "mel": Look(
-        (BROWN, DARK_BROWN, BLUE_GREY, RED), {"veil": 0.75, "globules": 0.65, "network": 0.3, "scar": 0.1},
+        (BROWN, DARK_BROWN, BLUE_GREY, RED), {"veil": 0.85, "globules": 0.75, "network": 0.3, "scar": 0.05},
         (0.4, 0.9), (0.15, 0.5), (40, 75), (0.1, 0.26), (0.06, 0.25), (0.7, 0.98),
     ),
     "nv": Look(
-        (BROWN, LIGHT_BROWN, DARK_BROWN), {"network": 0.8, "globules": 0.15, "veil": 0.03, "cysts": 0.04},
+        (BROWN, LIGHT_BROWN, DARK_BROWN), {"network": 0.85, "globules": 0.1, "veil": 0.03, "cysts": 0.03},
         (0.1, 0.6), (0.0, 0.2), (25, 65), (0.03, 0.15), (0.08, 0.4), (0.5, 0.95),
     ),
     "vasc": Look(
-        (DARK_RED, RED, PURPLE), {"lacunae": 0.9, "scales": 0.05, "veil": 0.05},
+        (DARK_RED, RED, PURPLE), {"lacunae": 0.95, "scales": 0.05},
         (0.3, 0.9), (0.0, 0.2), (25, 55), (0.04, 0.14), (0.06, 0.22), (0.6, 0.95),
     ),
 }  # fmt: skip
@@ -114,14 +114,14 @@ def paint(look: Look, random: np.random.Generator) -> Image.Image:
 
 def photographed(canvas: Image.Image, random: np.random.Generator, tint: Colour = USUAL) -> Image.Image:
     """The canvas turned, shifted, scaled, under hairs and lit from somewhere, WIDTH x HEIGHT, RGB."""
-    angle, scale = random.uniform(0, 2 * math.pi), random.uniform(0.8, 1.1)
+    angle, scale = random.uniform(0, 2 * math.pi), random.uniform(0.85, 1.1)
     cosine, sine = math.cos(angle) * scale, math.sin(angle) * scale
     x, y = CANVAS / 2 + random.uniform(-14, 14, 2)
     left, top = x - cosine * WIDTH / 2 + sine * HEIGHT / 2, y - sine * WIDTH / 2 - cosine * HEIGHT / 2
     frame = (cosine, -sine, left, sine, cosine, top)
     turned = canvas.transform((WIDTH, HEIGHT), Image.Transform.AFFINE, frame, Image.Resampling.BICUBIC)
     pixels = np.asarray(turned, "float32") / 255
-    if random.uniform() < 0.25:
+    if random.uniform() < 0.2:
         shade = np.array(DARK_BROWN) * random.uniform(0.5, 1.2)
         pixels = _blend(pixels, random.uniform(0.6, 0.9) * _hairs(random), shade)
 
@@ -129,10 +129,10 @@ def photographed(canvas: Image.Image, random: np.random.Generator, tint: Colour 
     x, y = (columns - WIDTH / 2) / HEIGHT, (rows - HEIGHT / 2) / HEIGHT
     slope, fall = random.normal(0, 0.1, 2), random.uniform(0, 1)
     distance = np.hypot(x, y)
-    light = random.normal(1, 0.04) * (1 + slope[0] * x + slope[1] * y) - fall * np.clip(distance - 0.25, 0, None) ** 2
-    if random.uniform() < 0.12:  # the dark rim of a contact plate
+    light = random.normal(1, 0.03) * (1 + slope[0] * x + slope[1] * y) - fall * np.clip(distance - 0.25, 0, None) ** 2
+    if random.uniform() < 0.08:  # the dark rim of a contact plate
         light *= _between(random.uniform(0.62, 0.77) - distance, 0, 0.05)
-    cast = np.array(tint) * random.normal(1, 0.025, 3)
+    cast = np.array(tint) * random.normal(1, 0.02, 3)
     return _picture(pixels * (light[..., None] * cast) + random.normal(0, 0.01, pixels.shape))
 
 
@@ -164,7 +164,7 @@ def _place(look: Look, random: np.random.Generator) -> Lesion:
 
 def _pigment(look: Look, lesion: Lesion, random: np.random.Generator) -> np.ndarray:
     """The colours of a lesion: the main one with patches of the others, darker on one side and towards the middle."""
-    colours = np.array(look.colours) + random.normal(0, 0.025, (len(look.colours), 3))
+    colours = np.array(look.colours) + random.normal(0, 0.02, (len(look.colours), 3))
     pixels = np.ones((CANVAS, CANVAS, 3), "float32") * colours[0].astype("float32")
     variegation = random.uniform(*look.variegation)
     for colour in colours[1:]:

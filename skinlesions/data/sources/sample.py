@@ -22,6 +22,9 @@ NOTE = (
 # Enough lesions that each of five lesion-grouped folds holds every class, even if two of them are taken for one.
 MINIMUM_LESIONS = 8
 
+# No class is rarer than this share of the images: of the 1 % that HAM10000 has of some, a small sample teaches nothing.
+MINIMUM_SHARE = 0.04
+
 # HAM10000: images and lesions of every class.
 IMAGES = {"akiec": 327, "bcc": 514, "bkl": 1099, "df": 115, "mel": 1113, "nv": 6705, "vasc": 142}
 LESIONS = {"akiec": 228, "bcc": 327, "bkl": 727, "df": 73, "mel": 614, "nv": 5403, "vasc": 98}
@@ -104,7 +107,8 @@ def _class_sizes(images: int) -> dict[str, int]:
     """Images per class, as in HAM10000 but for a minimum; nv takes what is left."""
     total = sum(IMAGES.values())
     # A few lesions more than the minimum have a second image.
-    sizes = {dx: max(MINIMUM_LESIONS + 3, round(images * IMAGES[dx] / total)) for dx in CLASSES if dx != "nv"}
+    least = max(MINIMUM_LESIONS + 3, round(images * MINIMUM_SHARE))
+    sizes = {dx: max(least, round(images * IMAGES[dx] / total)) for dx in CLASSES if dx != "nv"}
     sizes["nv"] = images - sum(sizes.values())
     return {dx: sizes[dx] for dx in CLASSES}
 
