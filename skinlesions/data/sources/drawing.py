@@ -34,8 +34,8 @@ WHITE: Colour = (0.93, 0.87, 0.84)
 YELLOW_WHITE: Colour = (0.93, 0.84, 0.70)
 VESSEL_RED: Colour = (0.62, 0.16, 0.19)
 
-# What a photograph's channels are multiplied by: with the usual dermatoscope, and in the clinic whose nevi were followed
-# up instead of excised. As in HAM10000, that says more about the diagnosis than a lesion does.
+# What a photograph's channels are multiplied by: with the usual dermatoscope, and in the clinic whose nevi were
+# followed up instead of excised. As in HAM10000, that says more about the diagnosis than a lesion does.
 USUAL: Colour = (1.0, 1.0, 1.0)
 FOLLOW_UP: Colour = (1.04, 0.90, 0.86)
 
