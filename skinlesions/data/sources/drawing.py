@@ -61,7 +61,7 @@ LOOKS = {
     ),
     "bcc": Look(
         (PINK, RED, TAN), {"vessels": 0.9, "nests": 0.75, "scales": 0.05, "scar": 0.05},
-        (0.2, 0.7), (0.0, 0.3), (35, 70), (0.06, 0.18), (0.1, 0.3), (0.4, 0.75),
+        (0.2, 0.7), (0.0, 0.3), (35, 70), (0.06, 0.18), (0.1, 0.3), (0.5, 0.85),
     ),
     "bkl": Look(
         (LIGHT_BROWN, TAN, GREY_BROWN, DARK_BROWN), {"cysts": 0.9, "globules": 0.1, "network": 0.1, "scales": 0.1},
@@ -69,7 +69,7 @@ LOOKS = {
     ),
     "df": Look(
         (TAN, LIGHT_BROWN, PINK), {"scar": 0.95, "network": 0.5, "vessels": 0.05},
-        (0.2, 0.6), (0.0, 0.15), (35, 65), (0.03, 0.1), (0.25, 0.45), (0.5, 0.8),
+        (0.2, 0.6), (0.0, 0.15), (35, 65), (0.03, 0.1), (0.25, 0.45), (0.6, 0.9),
     ),
     "mel": Look(
         (BROWN, DARK_BROWN, BLUE_GREY, RED), {"veil": 0.85, "globules": 0.75, "network": 0.3, "scar": 0.05},
@@ -114,9 +114,9 @@ def paint(look: Look, random: np.random.Generator) -> Image.Image:
 
 def photographed(canvas: Image.Image, random: np.random.Generator, tint: Colour = USUAL) -> Image.Image:
     """The canvas turned, shifted, scaled, under hairs and lit from somewhere, WIDTH x HEIGHT, RGB."""
-    angle, scale = random.uniform(0, 2 * math.pi), random.uniform(0.85, 1.1)
+    angle, scale = random.uniform(0, 2 * math.pi), random.uniform(0.9, 1.1)
     cosine, sine = math.cos(angle) * scale, math.sin(angle) * scale
-    x, y = CANVAS / 2 + random.uniform(-14, 14, 2)
+    x, y = CANVAS / 2 + random.uniform(-10, 10, 2)
     left, top = x - cosine * WIDTH / 2 + sine * HEIGHT / 2, y - sine * WIDTH / 2 - cosine * HEIGHT / 2
     frame = (cosine, -sine, left, sine, cosine, top)
     turned = canvas.transform((WIDTH, HEIGHT), Image.Transform.AFFINE, frame, Image.Resampling.BICUBIC)
@@ -127,12 +127,12 @@ def photographed(canvas: Image.Image, random: np.random.Generator, tint: Colour 
 
     rows, columns = np.mgrid[:HEIGHT, :WIDTH].astype("float32")
     x, y = (columns - WIDTH / 2) / HEIGHT, (rows - HEIGHT / 2) / HEIGHT
-    slope, fall = random.normal(0, 0.1, 2), random.uniform(0, 1)
+    slope, fall = random.normal(0, 0.05, 2), random.uniform(0, 0.6)
     distance = np.hypot(x, y)
-    light = random.normal(1, 0.03) * (1 + slope[0] * x + slope[1] * y) - fall * np.clip(distance - 0.25, 0, None) ** 2
+    light = random.normal(1, 0.02) * (1 + slope[0] * x + slope[1] * y) - fall * np.clip(distance - 0.25, 0, None) ** 2
     if random.uniform() < 0.08:  # the dark rim of a contact plate
         light *= _between(random.uniform(0.62, 0.77) - distance, 0, 0.05)
-    cast = np.array(tint) * random.normal(1, 0.02, 3)
+    cast = np.array(tint) * random.normal(1, 0.01, 3)
     return _picture(pixels * (light[..., None] * cast) + random.normal(0, 0.01, pixels.shape))
 
 
@@ -238,7 +238,7 @@ def _vessels(lesion: Lesion, random: np.random.Generator) -> tuple[np.ndarray, C
     branches = []
     for _ in range(random.integers(4, 9)):
         x, y = CANVAS / 2 + random.normal(0, 0.5 * lesion.radius, 2)
-        branches.append((x, y, random.uniform(0, 2 * math.pi), random.uniform(2.5, 4), 0))
+        branches.append((x, y, random.uniform(0, 2 * math.pi), random.uniform(3, 5), 0))
     while branches:
         x, y, direction, width, depth = branches.pop()
         points = [(x, y)]
