@@ -153,7 +153,7 @@ def _place(look: Look, random: np.random.Generator) -> Lesion:
         random.uniform(*span) for span in (look.radius, look.irregularity, look.softness, (0.75, 1.0))
     )
     y, x = _GRID
-    angle, border = np.arctan2(y, x * stretch), 1.0
+    angle, border = np.arctan2(y, x * stretch), np.ones_like(x)
     for order in range(2, 7):
         height, phase = random.uniform(0.3, 1) * irregularity / order, random.uniform(0, 2 * math.pi)
         border = border + height * np.cos(order * angle + phase)
@@ -193,23 +193,23 @@ def _follicles(lesion: Lesion, random: np.random.Generator) -> tuple[np.ndarray,
 
 def _globules(lesion: Lesion, random: np.random.Generator) -> tuple[np.ndarray, Colour]:
     """Dark dots."""
-    return 0.85 * _dots(random, random.integers(12, 40), lesion.radius, (2, 5), 0.9), DARK_BROWN
+    return 0.85 * _dots(random, (12, 40), lesion.radius, (2, 5), 0.9), DARK_BROWN
 
 
 def _cysts(lesion: Lesion, random: np.random.Generator) -> tuple[np.ndarray, Colour]:
     """White dots, as in seborrhoeic keratosis."""
-    return 0.85 * _dots(random, random.integers(10, 35), lesion.radius, (2, 5), 0.9), YELLOW_WHITE
+    return 0.85 * _dots(random, (10, 35), lesion.radius, (2, 5), 0.9), YELLOW_WHITE
 
 
 def _nests(lesion: Lesion, random: np.random.Generator) -> tuple[np.ndarray, Colour]:
     """Blue-grey ovals."""
-    dots = _dots(random, random.integers(4, 12), 0.9 * lesion.radius, (5, 11), 1.5)
+    dots = _dots(random, (4, 12), 0.9 * lesion.radius, (5, 11), 1.5)
     return random.uniform(0.6, 0.9) * dots, BLUE_GREY
 
 
 def _lacunae(lesion: Lesion, random: np.random.Generator) -> tuple[np.ndarray, Colour]:
     """Red to purple lakes."""
-    dots = _dots(random, random.integers(8, 22), 0.75 * lesion.radius, (5, 11), 1.2)
+    dots = _dots(random, (8, 22), 0.75 * lesion.radius, (5, 11), 1.2)
     return 0.85 * dots, DARK_RED if random.uniform() < 0.5 else PURPLE
 
 
@@ -302,11 +302,11 @@ def _mesh(random: np.random.Generator) -> np.ndarray:
     return 1 - _between(waves, -1.2, 2.2)
 
 
-def _dots(random: np.random.Generator, count: int, spread: float, radius: Range, blur: float) -> np.ndarray:
-    """`count` ellipses around the centre of the canvas, 1 inside."""
+def _dots(random: np.random.Generator, count: tuple[int, int], spread: float, radius: Range, blur: float) -> np.ndarray:
+    """Ellipses around the centre of the canvas, 1 inside; `count` and `radius` are ranges."""
     layer = Image.new("L", (CANVAS, CANVAS))
     draw = ImageDraw.Draw(layer)
-    for _ in range(count):
+    for _ in range(random.integers(*count)):
         (x, y), (a, b) = CANVAS / 2 + random.normal(0, 0.5 * spread, 2), random.uniform(*radius, 2)
         draw.ellipse((x - a, y - b, x + a, y + b), fill=int(random.uniform(180, 255)))
     return _field(layer, blur)

@@ -1,11 +1,12 @@
 """A synthetic stand-in for HAM10000, to run the pipeline without a download.
 
-The schema, the order of magnitude of the class sizes, the missing values and the ways of confirmation follow HAM10000;
-the images are drawn. No result on them says anything about real lesions.
+The schema, the order of the class sizes, the missing values, the ways of confirmation, and the ages, sexes and sites of
+each diagnosis follow HAM10000; the images are drawn. As there, nevi that were followed up have a tint of their
+own, and some diagnoses are wrong. No result on them says anything about real lesions.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -125,7 +126,7 @@ def _lesion_sizes(dx: str, images: int, random: np.random.Generator) -> list[int
     return sizes
 
 
-def _draw(shares: dict[str, float], random: np.random.Generator) -> str:
+def _draw(shares: Mapping[str, float], random: np.random.Generator) -> str:
     """A key, as often as its value says."""
     weights = np.array(list(shares.values()))
     return str(random.choice(list(shares), p=weights / weights.sum()))
