@@ -5,7 +5,7 @@ Whatever is up to date is not run again; an interrupted run goes on where it sto
 
 import argparse
 
-from skinlesions.commands import check, params, pipeline, readme
+from skinlesions.commands import check, environment, params, pipeline, readme
 from skinlesions.core import config, paths, presets
 
 
@@ -22,5 +22,7 @@ def run(arguments: argparse.Namespace) -> None:
     for file in files:
         presets.apply(file)
     check.check(config.load())
+    if changed := environment.renew():
+        print(f"environment.yaml is renewed; stages that import these packages run again:\n{changed}", flush=True)
     pipeline.repro(paths.ROOT)
     readme.renew()
