@@ -105,10 +105,10 @@ def _weights_and_layers(settings: config.Params) -> list[str]:
     if downloads and not _answers(KERAS_URL):
         names = ", ".join(sorted(name for names in downloads.values() for name in names))
         faults.append(
-            f"the ImageNet weights of {', '.join(sorted(downloads))} must be downloaded, and Keras' server does not answer "
-            f"({KERAS_URL}). Connect to the network; or put files of these names, with .h5 behind, into a folder that "
-            f"{pretrained.FOLDER_VARIABLE} names; or take the backbones {names} and their models out of params.yaml; or "
-            "give them weights: none"
+            f"the ImageNet weights of {', '.join(sorted(downloads))} must be downloaded, and Keras' server does not "
+            f"answer ({KERAS_URL}). Connect to the network; or put files of these names, with .h5 behind, into a folder "
+            f"that {pretrained.FOLDER_VARIABLE} names; or take the backbones {names} and their models out of "
+            "params.yaml; or give them weights: none"
         )
     for name, backbone in settings.backbones.items():
         layers = sorted({layer for own, layer in begun if own == name} - {fine_tuning.ALL})
