@@ -6,6 +6,7 @@ layers that it names exist. Everything that is wrong is said together.
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import requests
 
@@ -49,7 +50,7 @@ def _images(settings: config.Params) -> list[str]:
         return []
     folder = ham10000.given_folder(settings.data.folder)
     if folder is not None:
-        return _faults(lambda: ham10000.find(folder))
+        return _faults(partial(ham10000.find, folder))
     whole = all(dataverse.is_whole(paths.PARTIAL / "download" / file.name, file) for file in dataverse.FILES)
     if whole or _answers(dataverse.BASE_URL):
         return []
@@ -60,11 +61,12 @@ def _external_set(settings: config.Params) -> list[str]:
     """What is wrong with where the external test set comes from."""
     if settings.data.external is None or (paths.EXTERNAL_RAW / "source.json").exists():
         return []
-    folder = ham10000.given_folder(settings.data.folder)
-    faults = _faults(lambda: external_set.locate(settings.data.external, folder))
-    if faults:
-        return faults
-    location = external_set.locate(settings.data.external, folder)
+    try:
+        location = external_set.locate(settings.data.external, ham10000.given_folder(settings.data.folder))
+    except UserError as error:
+        return [str(error)]
+    if location is None:
+        return []
     remote = [file for file in (location.images, location.ground_truth) if isinstance(file, dataverse.PublishedFile)]
     if not remote or _answers(dataverse.BASE_URL):
         return []
@@ -97,23 +99,25 @@ def _weights_and_layers(settings: config.Params) -> list[str]:
     for name, backbone in new.items():
         if backbone.weights == "none":
             continue
-        found = _faults(lambda name=name, backbone=backbone: pretrained.local_file(name, backbone))
-        faults += found
-        is_local = found or pretrained.local_file(name, backbone) is not None
-        if not is_local and not pretrained.in_cache_of_keras(backbone.architecture):
+        try:
+            file = pretrained.local_file(name, backbone)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        if file is None and not pretrained.in_cache_of_keras(backbone.architecture):
             downloads.setdefault(backbone.architecture, []).append(name)
     if downloads and not _answers(KERAS_URL):
         names = ", ".join(sorted(name for names in downloads.values() for name in names))
         faults.append(
             f"the ImageNet weights of {', '.join(sorted(downloads))} must be downloaded, and Keras' server does not "
-            f"answer ({KERAS_URL}). Connect to the network; or put files of these names, with .h5 behind, into a folder "
-            f"that {pretrained.FOLDER_VARIABLE} names; or take the backbones {names} and their models out of "
+            f"answer ({KERAS_URL}). Connect to the network; or put files of these names, with .h5 behind, into a "
+            f"folder that {pretrained.FOLDER_VARIABLE} names; or take the backbones {names} and their models out of "
             "params.yaml; or give them weights: none"
         )
     for name, backbone in settings.backbones.items():
         layers = sorted({layer for own, layer in begun if own == name} - {fine_tuning.ALL})
         if backbone.cut_at is not None or layers:
-            faults += [f"backbones.{name}: {fault}" for fault in _faults(lambda b=backbone, n=layers: _build(b, n))]
+            faults += [f"backbones.{name}: {fault}" for fault in _faults(partial(_build, backbone, layers))]
     return faults
 
 

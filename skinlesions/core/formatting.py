@@ -7,7 +7,7 @@ of a line.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 import pandas as pd
 
@@ -16,12 +16,18 @@ MINUS = "\N{MINUS SIGN}"
 SPACE = "\N{NO-BREAK SPACE}"
 _DASH = "\N{WORD JOINER}–\N{WORD JOINER}"
 
-Row = Mapping[str, Any] | pd.Series
+# A row of a table: a dictionary by column, or pandas' own.
+Row: TypeAlias = Any
 
 
 def is_absent(value: object) -> bool:
     """Whether there is no number: None, NaN or NA."""
-    return value is None or bool(pd.isna(value))
+    return not is_present(value)
+
+
+def is_present(value: float | object) -> TypeGuard[float]:
+    """Whether there is a number."""
+    return value is not None and not pd.isna(value)
 
 
 def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
@@ -32,7 +38,7 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
         digits: decimals.
         signed: whether a number above zero gets a plus.
     """
-    if is_absent(value):
+    if not is_present(value):
         return ABSENT
     if math.isinf(value):
         return f"{MINUS if value < 0 else ''}∞"
@@ -45,12 +51,12 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
 
 def percent(value: float | None, digits: int = 0, *, signed: bool = False) -> str:
     """The share `value` as a percentage: "95 %"."""
-    return ABSENT if is_absent(value) else f"{number(100 * value, digits, signed=signed)}{SPACE}%"
+    return f"{number(100 * value, digits, signed=signed)}{SPACE}%" if is_present(value) else ABSENT
 
 
 def points(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
     """The difference `value` of two shares in percentage points: "5.9 points", "1 point"."""
-    if is_absent(value):
+    if not is_present(value):
         return ABSENT
     text = number(100 * value, digits, signed=signed)
     return f"{text}{SPACE}{'point' if text.lstrip(f'+{MINUS}') == '1' else 'points'}"
@@ -75,7 +81,7 @@ def span(values: Sequence[float], write: Callable[..., str] = number, **form: An
     return f"{stem if unit and last.endswith(SPACE + unit) else first} to {last}"
 
 
-def interval(low: float, high: float, digits: int = 3, *, signed: bool = False) -> str:
+def interval(low: float | None, high: float | None, digits: int = 3, *, signed: bool = False) -> str:
     """The ends of an interval: "0.716–0.758", and "−0.2 to 0.1", as a dash before a minus cannot be read.
 
     Empty without both ends, or where they look alike.

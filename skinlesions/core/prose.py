@@ -9,9 +9,9 @@ is an error.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from numbers import Integral
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from jinja2 import Environment, StrictUndefined
@@ -26,7 +26,8 @@ _SECTION = re.compile(r"^# ([a-z0-9-]+)\n", re.MULTILINE)
 # What Markdown would read as markup; a line within a word is none.
 _MARKS = re.compile(r"[\\`*\[\]$|~#]|(?<!\w)_|_(?!\w)")
 
-Table = pd.DataFrame | Iterable[Mapping[str, Any]]
+# Rows of a table: pandas' own, or dictionaries by column.
+Table: TypeAlias = Any
 
 
 def fill(section: str, **values: Any) -> Markdown:
@@ -39,7 +40,7 @@ def fill(section: str, **values: Any) -> Markdown:
     Raises:
         UserError: there is no such section.
     """
-    return Markdown(text(section, **values))
+    return Markdown(text(section, **values))  # type: ignore[no-untyped-call]
 
 
 def text(section: str, **values: Any) -> str:
@@ -94,17 +95,16 @@ def _environment(escaped: Callable[[str], Markup]) -> Environment:
             return Markup(value)
         if isinstance(value, str):
             return escaped(value)
-        if isinstance(value, Integral) and not isinstance(value, bool):
+        if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
             return Markup(f"{int(value):,}")
         raise TypeError(f"a template shows {value!r}: fractions need a filter such as `number`, other things no text")
 
     made = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=written
     )
-    for write in (formatting.number, formatting.percent, formatting.points, formatting.estimate, formatting.plural):
-        made.filters[write.__name__] = _safe(write)
-    for write in (formatting.part, formatting.verb, formatting.inflected):
-        made.filters[write.__name__] = write
+    numbers = (formatting.number, formatting.percent, formatting.points, formatting.estimate, formatting.plural)
+    made.filters |= {write.__name__: _safe(write) for write in numbers}
+    made.filters |= {write.__name__: write for write in (formatting.part, formatting.verb, formatting.inflected)}
     made.filters |= {
         "capital": lambda content: Markup(formatting.capital(written(content))),
         "code": code,

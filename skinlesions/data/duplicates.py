@@ -153,6 +153,7 @@ def keypoints(image: np.ndarray) -> Keypoints:
         detector.detect_and_extract(0.5 + 0.25 * detail / (contrast + CONTRAST_FLOOR))
     except RuntimeError:  # scikit-image's way to say that there is none
         return Keypoints(np.empty((0, 2)), np.empty((0, 128), "uint8"))
+    assert detector.positions is not None and detector.descriptors is not None
     places = (detector.positions[:, ::-1].astype("float64") + 0.5) / KEYPOINT_SIZE
     return Keypoints(places, detector.descriptors.astype("uint8"))
 
@@ -185,6 +186,8 @@ def register(first: Keypoints, second: Keypoints) -> Registration | None:
     agree = np.abs(turn * start + shift - end) / np.sqrt(np.abs(turn)) < TOLERANCE
     inliers = agree[agree.sum(axis=1).argmax()]
     transform = SimilarityTransform.from_estimate(starts[inliers], ends[inliers])
+    if not isinstance(transform, SimilarityTransform):
+        return None
     inliers = transform.residuals(starts, ends) / np.sqrt(transform.scale) < TOLERANCE
     return Registration(transform, min(_places(starts[inliers]), _places(ends[inliers])))
 

@@ -105,13 +105,16 @@ def report(
     has_lesions = bool(matched["lesion_id"].notna().all())
     groups = matched["lesion_id" if has_lesions else "image"].to_numpy(dtype=str)
     probabilities = isic_csv.probabilities(matched)
-    settings = {"confidence": confidence, "resamples": resamples, "seed": seed, "method": method}
-    return score(labels, probabilities, groups, **settings), {
+    scores = score(labels, probabilities, groups, confidence=confidence, resamples=resamples, seed=seed, method=method)
+    return scores, {
         "images": len(matched),
         "images_by_class": {dx: int((labels == k).sum()) for k, dx in enumerate(CLASSES)},
         "lesions": len(np.unique(groups)) if has_lesions else None,
         "resampled": "lesions" if has_lesions else "images",
-        **settings,
+        "confidence": confidence,
+        "resamples": resamples,
+        "seed": seed,
+        "method": method,
     }
 
 

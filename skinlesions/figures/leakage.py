@@ -141,9 +141,9 @@ def original(shared: pd.DataFrame, scores: pd.DataFrame) -> Figure:
 
     groups = [(part, head) for part in (EXPOSED, ALL) for head in HEADS]
     balanced = scores[scores["metric"] == "balanced_accuracy"].set_index(["part", "head"])
-    for position, key in enumerate(groups):
+    for place, key in enumerate(groups):
         if key in balanced.index:
-            _both_ways(right, -position - (position >= len(HEADS)), balanced.loc[key], HEAD_COLORS[key[1]])
+            _both_ways(right, -place - (place >= len(HEADS)), balanced.loc[key], HEAD_COLORS[key[1]])
     rows = [-position - (position >= len(HEADS)) for position in range(len(groups))]
     right.set_yticks(rows, [HEADS[head].replace(", ", ",\n") for _, head in groups], fontsize=9)
     for part, row in zip((EXPOSED, ALL), (0.62, -len(HEADS) - 0.38), strict=True):

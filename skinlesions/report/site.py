@@ -222,7 +222,7 @@ def describe_input(model: str, parameters: Params) -> str:
     origin = "random weights" if backbone.weights == "none" else "ImageNet weights"
     network = f"{backbone.architecture} ({origin}{cut})"
     size = f"images at {backbone.image_size} × {backbone.image_size} pixels"
-    if entry.fine_tuned:
+    if entry.fine_tuned and entry.fine_tune is not None:
         start = entry.fine_tune.from_layer
         return f"{size}, {network} fine-tuned{'' if start == 'all' else f' from {start} on'}"
     return f"features of a frozen {network}, {size}"
@@ -234,7 +234,7 @@ def _page(target: Path, chapter: Chapter, document: NotebookNode) -> Page:
     opening = next((text for text in texts if _HEADING.search(text)), None)
     if opening is None:
         raise UserError(f"{chapter.source}.ipynb has no title: its first cell must start with '# '")
-    title = _HEADING.search(opening).group(1)
+    (title,) = _HEADING.findall(opening)[:1]
     paragraphs = [part.strip() for part in _HEADING.sub("", opening, count=1).split("\n\n")]
     question = next((part for part in paragraphs if part), "")
     return Page(
