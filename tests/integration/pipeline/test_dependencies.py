@@ -1,4 +1,4 @@
-"""dvc.yaml declares the code and packages that each stage runs: no more, so that nothing reruns in vain, and no less."""
+"""dvc.yaml declares the code and packages of each stage: no more, so that nothing reruns in vain, and no less."""
 
 import json
 import shlex
