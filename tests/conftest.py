@@ -32,6 +32,7 @@ def weights_dir() -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep together what shares costly fixtures, the longest first, so that no core is left with it at the end.
 
