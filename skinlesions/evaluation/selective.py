@@ -74,12 +74,12 @@ def risks(
     Raises:
         ValueError: the shapes disagree, there are no images, or a coverage is out of range.
     """
-    coverages = _checked(coverages)
+    asked = _checked(coverages)
     order, last = _order(losses, certainty, weights)
     parts = []
     for counted in _in_order(order, weights, labels):
         mass, lost = np.cumsum(counted, axis=1), np.cumsum(counted * losses[order], axis=1)
-        place = _places(mass, last, coverages)
+        place = _places(mass, last, asked)
         accepted, loss = (np.take_along_axis(total, place, axis=1) for total in (mass, lost))
         parts.append(weighted.ratio(loss, accepted))
     found = np.concatenate(parts)
@@ -119,13 +119,13 @@ def answered(
         The share of each class that is answered for, and the recall of the class among these, float64 [R, K, 7] each;
         NaN where there is no image to speak of.
     """
-    coverages = _checked(coverages)
+    asked = _checked(coverages)
     order, last = _order(losses, certainty, weights)
     truth = np.eye(len(CLASSES))[labels[order]]
     both = np.concatenate([truth, truth * (1 - losses[order])[:, None]], axis=1)
     shares, recalls = [], []
     for counted in _in_order(order, weights):
-        place = _places(np.cumsum(counted, axis=1), last, coverages)
+        place = _places(np.cumsum(counted, axis=1), last, asked)
         accepted = [(counted * (np.arange(len(order)) <= end[:, None])) @ both for end in place.T]
         images, right = np.split(np.stack(accepted, axis=1), 2, axis=2)
         shares.append(weighted.ratio(images, (counted @ truth)[:, None]))
@@ -270,10 +270,10 @@ def _accepted(certainty: np.ndarray, coverage: float) -> np.ndarray:
 
 def _checked(coverages: Sequence[float]) -> np.ndarray:
     """`coverages`, float64 [K], if they are in range."""
-    coverages = np.asarray(coverages, dtype=np.float64)
-    if not ((coverages > 0) & (coverages <= 1)).all():
-        raise ValueError(f"coverages must lie above 0 and up to 1, not {coverages.min():g} to {coverages.max():g}")
-    return coverages
+    asked = np.asarray(coverages, dtype=np.float64)
+    if not ((asked > 0) & (asked <= 1)).all():
+        raise ValueError(f"coverages must lie above 0 and up to 1, not {asked.min():g} to {asked.max():g}")
+    return asked
 
 
 def _order(losses: np.ndarray, certainty: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
