@@ -32,10 +32,10 @@ verify: setup  ## recompute the published tables from the published predictions
 	$(SKINLESIONS) verify
 
 test: $(VENV)/.installed-test  ## run all tests, on all cores
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.installed-test  ## run the unit tests that need neither Keras nor the pipeline
-	$(BIN)/python -m pytest -n auto --dist loadgroup tests/unit $(FAST)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/unit $(FAST)
 
 lint: $(VENV)/.installed-test  ## check style, types, and which package imports which
 	$(BIN)/python -m ruff check

@@ -63,9 +63,8 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
 
     def shared(name: str, kind: type[Block]) -> dict[str, Any]:
         """The keys of the block `name` that blocks of `kind` have as well."""
-        block = values.get(name)
-        known = block if isinstance(block, Mapping) else {}
-        return {key: value for key, value in known.items() if key in kind.model_fields}
+        block = values.get(name, {})
+        return {key: value for key, value in block.items() if key in kind.model_fields} if _is_map(block) else {}
 
     result = dict(values)
     for name, kind in (("balance", Balance), ("compare", Compare), ("explain", Explain), ("leakage", Leakage)):
@@ -212,8 +211,8 @@ class StageSettings:
             raise AttributeError(block)
         if block not in self._resolved:
             raise UserError(f"stage {self._stage} reads `{block}`, which is not under its `params` in dvc.yaml; add it")
+        kind: Any = Params.model_fields[block].annotation
         try:
-            kind: Any = Params.model_fields[block].annotation
             return TypeAdapter(kind).validate_python(self._resolved[block])
         except ValidationError as error:
             raise _refusal(error, f"what stage {self._stage} tracks of params.yaml", block) from None

@@ -7,7 +7,7 @@ of a line.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -16,8 +16,7 @@ MINUS = "\N{MINUS SIGN}"
 SPACE = "\N{NO-BREAK SPACE}"
 _DASH = "\N{WORD JOINER}–\N{WORD JOINER}"
 
-# A row of a table: a dictionary by column, or pandas' own.
-Row: TypeAlias = Any
+Row: TypeAlias = Mapping[str, Any] | pd.Series
 
 
 def is_absent(value: object) -> bool:
@@ -38,7 +37,7 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
         digits: decimals.
         signed: whether a number above zero gets a plus.
     """
-    if not is_present(value):
+    if value is None or is_absent(value):
         return ABSENT
     if math.isinf(value):
         return f"{MINUS if value < 0 else ''}∞"
@@ -51,12 +50,12 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
 
 def percent(value: float | None, digits: int = 0, *, signed: bool = False) -> str:
     """The share `value` as a percentage: "95 %"."""
-    return f"{number(100 * value, digits, signed=signed)}{SPACE}%" if is_present(value) else ABSENT
+    return ABSENT if value is None or is_absent(value) else f"{number(100 * value, digits, signed=signed)}{SPACE}%"
 
 
 def points(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
     """The difference `value` of two shares in percentage points: "5.9 points", "1 point"."""
-    if not is_present(value):
+    if value is None or is_absent(value):
         return ABSENT
     text = number(100 * value, digits, signed=signed)
     return f"{text}{SPACE}{'point' if text.lstrip(f'+{MINUS}') == '1' else 'points'}"
@@ -115,7 +114,7 @@ def estimate(
     write = {"": number, "%": percent, "points": points}[unit]
     scale = 100 if unit else 1
     low, high = row.get(f"{prefix}low"), row.get(f"{prefix}high")
-    low, high = (None if is_absent(end) else scale * end for end in (low, high))
+    low, high = (None if end is None or is_absent(end) else scale * end for end in (low, high))
     reach = interval(low, high, digits, signed=signed)
     text = write(value, digits, signed=signed)
     return f"{text}{SPACE}({reach})" if reach else text

@@ -9,6 +9,7 @@ is an error.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from numbers import Integral
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -26,8 +27,7 @@ _SECTION = re.compile(r"^# ([a-z0-9-]+)\n", re.MULTILINE)
 # What Markdown would read as markup; a line within a word is none.
 _MARKS = re.compile(r"[\\`*\[\]$|~#]|(?<!\w)_|_(?!\w)")
 
-# Rows of a table: pandas' own, or dictionaries by column.
-Table: TypeAlias = Any
+Table: TypeAlias = pd.DataFrame | Iterable[Mapping[str, Any]]
 
 
 def fill(section: str, **values: Any) -> Markdown:
@@ -95,16 +95,17 @@ def _environment(escaped: Callable[[str], Markup]) -> Environment:
             return Markup(value)
         if isinstance(value, str):
             return escaped(value)
-        if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        if not isinstance(value, bool) and isinstance(value, Integral):
             return Markup(f"{int(value):,}")
         raise TypeError(f"a template shows {value!r}: fractions need a filter such as `number`, other things no text")
 
     made = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=written
     )
-    numbers = (formatting.number, formatting.percent, formatting.points, formatting.estimate, formatting.plural)
-    made.filters |= {write.__name__: _safe(write) for write in numbers}
-    made.filters |= {write.__name__: write for write in (formatting.part, formatting.verb, formatting.inflected)}
+    for write in (formatting.number, formatting.percent, formatting.points, formatting.estimate, formatting.plural):
+        made.filters[write.__name__] = _safe(write)
+    for word in (formatting.part, formatting.verb, formatting.inflected):
+        made.filters[word.__name__] = word
     made.filters |= {
         "capital": lambda content: Markup(formatting.capital(written(content))),
         "code": code,

@@ -34,7 +34,7 @@ def fit(image: Image.Image, size: int, how: str) -> Image.Image:
     """
     width, height = image.size
     if how == "stretch":
-        box = (0.0, 0.0, float(width), float(height))
+        box: tuple[float, float, float, float] = (0, 0, width, height)
     elif how == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2

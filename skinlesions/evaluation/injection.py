@@ -208,9 +208,8 @@ def inject(
         """The predictions for the tested images of one fold."""
         test, mates = np.flatnonzero(tested & (fold == number)), np.flatnonzero(~tested & (fold == number))
         clean = np.flatnonzero(fold != number)
-        drawn = [seed, number]
         return swapped_predictions(
-            images, test, mates, clean, doses=DOSES, repeats=repeats, strength=strength, seed=drawn
+            images, test, mates, clean, doses=DOSES, repeats=repeats, strength=strength, seed=[seed, number]
         )
 
     numbers = range(int(fold.max()) + 1)

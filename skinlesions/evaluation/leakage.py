@@ -155,10 +155,8 @@ def changes(images: Images, tested: np.ndarray, found: Probabilities, resampling
     tables = []
     for part in parts(images, tested):
         for head in HEADS:
-            clean, injected = (found[head, dose][:, part.rows] for dose in (0.0, 1.0))
-            tables.append(
-                change(part.labels, part.groups, clean, injected, resampling).assign(head=head, part=part.name)
-            )
+            before, after = (found[head, dose][:, part.rows] for dose in (0.0, 1.0))
+            tables.append(change(part.labels, part.groups, before, after, resampling).assign(head=head, part=part.name))
     columns = ["head", "part", "metric", "images", "clean", "injected", "change", "low", "high"]
     return pd.concat(tables, ignore_index=True)[columns]
 

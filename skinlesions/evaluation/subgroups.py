@@ -7,6 +7,7 @@ nothing can be said about it. NumPy and pandas are all it needs.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,7 +92,7 @@ class Group:
     counts: np.ndarray
 
     @property
-    def head(self) -> dict[str, str]:
+    def head(self) -> dict[str, Any]:
         """What a row about it begins with."""
         return {"attribute": self.attribute, "group": self.name}
 

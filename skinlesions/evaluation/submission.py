@@ -5,7 +5,7 @@ that a method from anywhere can be set beside its models. Needs neither images n
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,15 @@ SCORES = (
     *((metric, "") for metric in (*OVERALL_METRICS, "macro_average_precision")),
     *((metric, dx) for metric in CLASS_METRIC_NAMES for dx in CLASSES),
 )
+
+
+class Settings(TypedDict):
+    """How `score` computes the intervals."""
+
+    confidence: float
+    resamples: int
+    seed: int
+    method: str
 
 
 def score(
@@ -105,8 +114,8 @@ def report(
     has_lesions = bool(matched["lesion_id"].notna().all())
     groups = matched["lesion_id" if has_lesions else "image"].to_numpy(dtype=str)
     probabilities = isic_csv.probabilities(matched)
-    scores = score(labels, probabilities, groups, confidence=confidence, resamples=resamples, seed=seed, method=method)
-    return scores, {
+    settings: Settings = {"confidence": confidence, "resamples": resamples, "seed": seed, "method": method}
+    return score(labels, probabilities, groups, **settings), {
         "images": len(matched),
         "images_by_class": {dx: int((labels == k).sum()) for k, dx in enumerate(CLASSES)},
         "lesions": len(np.unique(groups)) if has_lesions else None,

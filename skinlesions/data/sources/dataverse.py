@@ -37,6 +37,13 @@ class PublishedFile:
     sha256: str | None
 
 
+@dataclass(frozen=True)
+class SizedFile(PublishedFile):
+    """A published file of which it is known how large it is."""
+
+    bytes: int
+
+
 FILES = (
     PublishedFile(
         "HAM10000_metadata.csv",
@@ -194,13 +201,6 @@ def _address(file: PublishedFile, listed: dict[str, ListedFile], base_url: str, 
         )
     # Dataverse turns tables into its own form; the MD5 is that of the original.
     return f"{base_url}/api/access/datafile/{entry.identifier}" + ("?format=original" if entry.tabular else "")
-
-
-@dataclass(frozen=True)
-class SizedFile(PublishedFile):
-    """A published file of which it is known how large it is."""
-
-    bytes: int
 
 
 def _sized(file: PublishedFile, listed: dict[str, ListedFile], doi: str) -> SizedFile:
