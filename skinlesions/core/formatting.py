@@ -21,12 +21,7 @@ Row: TypeAlias = Mapping[str, Any] | pd.Series
 
 def is_absent(value: object) -> bool:
     """Whether there is no number: None, NaN or NA."""
-    return not is_present(value)
-
-
-def is_present(value: float | object) -> TypeGuard[float]:
-    """Whether there is a number."""
-    return value is not None and not pd.isna(value)
+    return value is None or bool(pd.isna(value))
 
 
 def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:

@@ -12,7 +12,6 @@ from functools import cache
 from numbers import Integral
 from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from jinja2 import Environment, StrictUndefined
@@ -40,7 +39,7 @@ def fill(section: str, **values: Any) -> Markdown:
     Raises:
         UserError: there is no such section.
     """
-    return Markdown(text(section, **values))  # type: ignore[no-untyped-call]
+    return Markdown(text(section, **values))
 
 
 def text(section: str, **values: Any) -> str:
