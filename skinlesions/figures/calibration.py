@@ -1,6 +1,7 @@
 """The figures about calibration: what a model states against what is so, and how far each way to scale it gets."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +17,7 @@ from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED, OTHER
 COLUMNS = 4
 
 # Told apart by shape, and the way as trained by being hollow, as well as by colour.
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     "as_trained": {"color": CONTRAST, "marker": "o", "mfc": "white", "ls": "--"},
     "temperature": {"color": OTHER_COLORS[2], "marker": "D", "ls": ":"},
     "vector": {"color": ACCENT, "marker": "s", "ls": "-"},

@@ -132,8 +132,8 @@ def original(shared: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     colors = [CLASS_COLORS.get(name, MUTED) for name in shared["dx"]]
     positions = -np.arange(len(shared))
     left.barh(positions, 100 * shared["share"], color=colors, height=0.7)
-    for position, row in zip(positions, shared.itertuples(), strict=True):
-        left.text(100 * row.share + 1.5, position, f"{row.shared:,} of {row.images:,}", va="center", fontsize=9)
+    for height, row in zip(positions, shared.itertuples(), strict=True):
+        left.text(100 * row.share + 1.5, height, f"{row.shared:,} of {row.images:,}", va="center", fontsize=9)
     left.set_yticks(positions, shared["dx"])
     left.set_xlim(0, 100)
     left.tick_params(axis="y", length=0)

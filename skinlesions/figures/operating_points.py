@@ -49,7 +49,7 @@ def curves(table: pd.DataFrame, points: pd.DataFrame, discrimination: pd.DataFra
         left.set_ylabel("sensitivity (share found)")
         right.set_xlabel("recall (share found)")
         right.set_ylabel("precision (share of the called that are right)")
-    entries = {model: _handle(number) for number, model in enumerate(models)}
+    entries: dict[str, Line2D | list[Line2D]] = {model: _handle(number) for number, model in enumerate(models)}
     marks = [Line2D([], [], **_marker(number)) for number in range(len(models))]
     entries |= {"thresholds chosen on validation folds": marks, "no skill": Line2D([], [], color=MUTED, lw=1, ls=":")}
     legend(figure, entries)

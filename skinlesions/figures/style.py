@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -55,7 +56,7 @@ def ink(color: object) -> str:
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
 
 
-def legend(figure: Figure, entries: Mapping[str, Artist | Sequence[Artist]], **settings: object) -> None:
+def legend(figure: Figure, entries: Mapping[str, Artist | Sequence[Artist]], **settings: Any) -> None:
     """A legend outside the panels of `figure`.
 
     Args:
@@ -65,9 +66,8 @@ def legend(figure: Figure, entries: Mapping[str, Artist | Sequence[Artist]], **s
     # A character is about 0.075 inches wide, a mark with what is around it about 8 characters.
     columns = int(figure.get_figwidth() / (0.075 * (8 + max(map(len, entries)))))
     handles = [entry if isinstance(entry, Artist) else tuple(entry) for entry in entries.values()]
-    own = {"handler_map": {tuple: HandlerTuple(ndivide=None)}, "fontsize": 9, "loc": "outside upper center"}
-    own["ncols"] = max(1, min(columns, len(entries)))
-    figure.legend(handles, list(entries), **(own | settings))
+    own: dict[str, Any] = {"fontsize": 9, "loc": "outside upper center", "ncols": max(1, min(columns, len(entries)))}
+    figure.legend(handles, list(entries), handler_map={tuple: HandlerTuple(ndivide=None)}, **(own | settings))
 
 
 def save(figure: Figure, folder: Path, name: str) -> Figure:
