@@ -52,8 +52,8 @@ class Preprocess(keras.layers.Layer):
 
 
 # The four conventions of keras.applications, as arguments of Preprocess.
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 UNCHANGED: dict[str, object] = {}
 MINUS_ONE_TO_ONE = {"scale": (1 / 127.5,) * 3, "offset": (-1.0,) * 3}
 CAFFE = {"offset": (-103.939, -116.779, -123.68), "reverse_channels": True}
