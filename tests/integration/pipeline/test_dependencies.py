@@ -66,6 +66,13 @@ def test_the_packages_that_are_recorded_are_those_of_the_stages():
     assert environment.recorded().keys() == config.all_packages()
 
 
+@pytest.mark.parametrize("stage", [name for name in STAGES if name != "train"])
+def test_a_notebook_depends_on_its_sentences(stage: str):
+    first, _ = entry(stage)
+    sentences = first.replace("notebooks/", "notebooks/text/").replace(".ipynb", ".md")
+    assert not first.endswith(".ipynb") or sentences in declared(stage)
+
+
 def test_the_walk_finds_imports_in_functions_and_of_whole_modules_but_no_plumbing():
     code = (
         "import skinlesions.data.splits\ndef f():\n    from skinlesions.models import heads\n"
