@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from skinlesions.core import files, notebooks, paths
+from skinlesions.core import files, notebooks, paths, tables
 from skinlesions.core.config import Params
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions, records
@@ -69,6 +69,8 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
     files.write_csv(target / "predictions" / records.METADATA, run.metadata)
     for path in sorted((data / "external" / "predictions").glob("*.csv")):
         files.write_bytes(target / "predictions" / "external" / path.name, path.read_bytes())
+    listed = [path.relative_to(target / "tables").as_posix() for path in (target / "tables").rglob("*.csv")]
+    files.write_text(target / "tables" / "README.md", tables.readme(listed))
     files.write_json(target / "metrics.json", metrics)
     files.write_json(target / "provenance.json", record)
     site.write(target, documents, parameters, record, notice)

@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
 from skinlesions.core import files
+from skinlesions.core import tables as registry
 from skinlesions.core.classes import CLASS_NAMES, MALIGNANT
 from skinlesions.core.config import Params
 from skinlesions.core.errors import UserError
@@ -272,6 +273,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["caption"] = caption
+    environment.globals["computed_by"] = registry.computed_by
     environment.filters["percent"] = percent
     environment.filters["thousands"] = lambda number: f"{number:,}"
     return environment
