@@ -37,11 +37,21 @@ def check(settings: config.Params) -> None:
         UserError: all faults there are: files that are absent or have the wrong hash, servers that cannot be reached
             though something must come from them, layers that an architecture does not have.
     """
-    faults = [*_images(settings), *_external_set(settings), *_weights_and_layers(settings)]
+    faults = [*_device(settings), *_images(settings), *_external_set(settings), *_weights_and_layers(settings)]
     if len(faults) == 1:
         raise UserError(faults[0])
     if faults:
         raise UserError(f"{len(faults)} things are in the way:\n" + "\n".join(f"- {fault}" for fault in faults))
+
+
+def _device(settings: config.Params) -> list[str]:
+    """What is wrong with what is to be computed on."""
+    if settings.train.device == "any":
+        return []
+    from skinlesions.models import device  # only here: it starts Keras, which takes seconds
+
+    fault = device.fault()
+    return [] if fault is None else [fault]
 
 
 def _images(settings: config.Params) -> list[str]:

@@ -264,10 +264,15 @@ class Model(Block):
 
 
 class Train(Block):
-    """What the training of every model has in common."""
+    """What the training of every model has in common.
+
+    Attributes:
+        device: `gpu`: a run without one is refused at its start; `any`: what there is.
+    """
 
     seed: Seed
     deterministic: bool
+    device: Literal["any", "gpu"] = "any"
 
 
 # --- what is computed from them ---------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """make works wherever the project lies: its recipes name no folder that a shell or make itself could cut."""
 
+import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 
 from skinlesions.core import paths
 
-NEEDED = ("Makefile", "pyproject.toml", "requirements.txt", "requirements-test.txt")
+NEEDED = ("Makefile", "pyproject.toml", *(path.name for path in paths.ROOT.glob("requirements*.txt")))
 
 
 def make(folder: Path, *arguments: str) -> str:
@@ -27,20 +29,50 @@ def elsewhere(tmp_path):
 
 
 def test_in_a_folder_of_any_name_the_commands_are_the_same(elsewhere):
-    planned = make(elsewhere, "-n", "help", "setup", "test", "report")
+    planned = make(elsewhere, "-n", "DEVICE=cpu", "help", "setup", "test", "report")
     assert "requirements.txt" in planned and "-m pytest" in planned and "-m skinlesions report" in planned
     assert str(elsewhere) not in planned and "Ordner" not in planned
     (elsewhere.parent / "plain").mkdir()
     for name in NEEDED:
         shutil.copy(elsewhere / name, elsewhere.parent / "plain")
-    assert make(elsewhere.parent / "plain", "-n", "help", "setup", "test", "report") == planned
+    assert make(elsewhere.parent / "plain", "-n", "DEVICE=cpu", "help", "setup", "test", "report") == planned
 
 
 def test_what_is_installed_is_not_installed_again(elsewhere):
     (elsewhere / ".venv").mkdir()
-    for stamp in (".requirements", ".installed", ".installed-test"):
+    for stamp in (".requirements.txt", ".installed", ".installed-test"):
         (elsewhere / ".venv" / stamp).touch()
-    assert "pip install" not in make(elsewhere, "-n", "setup", "test")
+    assert "pip install" not in make(elsewhere, "-n", "DEVICE=cpu", "setup", "test")
+    assert "requirements-gpu.txt" in make(elsewhere, "-n", "DEVICE=gpu", "setup")
+
+
+@pytest.mark.parametrize(
+    ("driver", "arguments", "file"),
+    [
+        ("exit 0", [], "requirements-gpu.txt"),
+        ("exit 9", [], "requirements.txt"),
+        ("exit 0", ["DEVICE=cpu"], "requirements.txt"),
+        ("exit 9", ["DEVICE=gpu"], "requirements-gpu.txt"),
+        ("exit 0", ["BACKEND=jax"], "requirements-gpu-jax.txt"),
+        ("exit 9", ["BACKEND=jax"], "requirements.txt"),
+    ],
+)
+def test_the_gpu_is_found_where_its_driver_answers(elsewhere, tmp_path, monkeypatch, driver, arguments, file):
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{driver}\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    installed = re.findall(r"-r (requirements\S*)", make(elsewhere, "-n", "setup", *arguments))
+    assert installed == [file]
+
+
+def test_a_gpu_has_the_packages_of_every_machine_in_the_same_versions():
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^[a-z0-9.-]+==\S+", (paths.ROOT / name).read_text(), re.MULTILINE))
+
+    for name in ("requirements-gpu.txt", "requirements-gpu-jax.txt"):
+        assert pins("requirements.txt") <= pins(name)
+        more = {pin.split("==")[0] for pin in pins(name) - pins("requirements.txt")}
+        assert more and all(package.startswith(("nvidia-", "jax", "opt-einsum")) for package in more)
 
 
 def test_without_a_target_every_command_is_listed(elsewhere):
