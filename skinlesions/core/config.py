@@ -27,10 +27,10 @@ from skinlesions.core.blocks import (
     Head,
     Leakage,
     Model,
-    Params,
     Strategy,
 )
 from skinlesions.core.errors import UserError
+from skinlesions.core.schema import Params
 
 __all__ = [
     "ARCHITECTURES",

@@ -13,7 +13,8 @@ import yaml
 
 from skinlesions import __main__ as main
 from skinlesions.core import paths
-from skinlesions.core.blocks import Block, Params
+from skinlesions.core.blocks import Block
+from skinlesions.core.schema import Params
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
