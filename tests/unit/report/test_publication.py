@@ -45,6 +45,7 @@ def test_the_report_has_everything(real):
     data, reports, _ = real
     published = contents(reports)
     expected = {"index.html", "claim.html", "model_card.html", "metrics.json", "provenance.json", "tables/README.md"}
+    expected.add("contents.json")
     expected |= {f"notebooks/{name}.{suffix}" for name in PAGES for suffix in ("ipynb", "html")}
     expected |= {f"predictions/{name}" for name in ("models.json", "plan.json", "metadata.csv")}
     expected |= {*(f"predictions/{name}.csv.gz" for name in standin.MODELS)}
@@ -122,6 +123,17 @@ def test_an_incomplete_stage_is_named_and_nothing_changes(real, tmp_path):
 # --- the pages --------------------------------------------------------------------------------------------------
 
 
+def test_a_file_of_ones_own_among_the_reports_is_kept(real, tmp_path, capsys):
+    data, reports, parameters = real
+    target = tmp_path / "reports"
+    shutil.copytree(reports, target)
+    files.write_text(target / "figures" / "mine.txt", "notes")
+    publish(data, target, parameters)
+    assert (tmp_path / "build" / "kept" / "figures" / "mine.txt").read_text() == "notes"
+    assert "mine.txt" in capsys.readouterr().out
+    assert contents(target) == contents(reports)
+
+
 def test_every_link_leads_somewhere(real):
     _, reports, _ = real
     anchors = {page.path.resolve(): page.anchors for page in pages(reports)}
@@ -147,7 +159,7 @@ def test_index_reaches_every_file(real):
         for name in ("href", "src")
         if name in attributes
     }
-    assert set(contents(reports)) - {"index.html"} <= linked
+    assert set(contents(reports)) - {"index.html", "contents.json"} <= linked
 
 
 def test_pages_need_no_network_and_run_no_script(real, sample):
