@@ -4,6 +4,7 @@ PYTHON ?= python3
 # Relative, so that a folder may have any name: make itself cuts a path at its blanks.
 VENV := .venv
 BIN := $(VENV)/bin
+LIGHT := .venv-verify
 # With an NVIDIA GPU the CUDA libraries are installed as well; DEVICE=cpu leaves them out. BACKEND=jax takes those of JAX.
 DEVICE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 BACKEND ?= tensorflow
@@ -32,8 +33,9 @@ report: setup  ## regenerate the report from the images (PRESET="a b" writes pre
 status: setup  ## say which stages are not up to date with the code, the parameters and the data
 	$(SKINLESIONS) status
 
-verify: setup  ## recompute the published tables from the published predictions
-	$(SKINLESIONS) verify
+# Where nothing is set up, an environment of its own is enough: NumPy, SciPy, pandas, scikit-learn.
+verify: $(if $(wildcard $(VENV)/.installed),,$(LIGHT)/.installed)  ## recompute the published tables from the published predictions
+	$(if $(wildcard $(VENV)/.installed),$(BIN),$(LIGHT)/bin)/python -m skinlesions verify
 
 test: $(VENV)/.installed-test  ## run all tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
@@ -58,6 +60,7 @@ lock: $(VENV)/.installed-test  ## resolve requirements*.in into their .txt, pins
 	$(RESOLVE) --constraint requirements.txt requirements-gpu.in -o requirements-gpu.txt
 	$(RESOLVE) --constraint requirements.txt requirements-gpu-jax.in -o requirements-gpu-jax.txt
 	$(RESOLVE) --constraint requirements.txt requirements-test.in -o requirements-test.txt
+	$(RESOLVE) --constraint requirements.txt requirements-verify.in -o requirements-verify.txt
 
 # Each stamp is written last: an interrupted installation is taken up again.
 $(VENV)/.$(REQUIREMENTS): $(REQUIREMENTS)
@@ -74,4 +77,9 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.$(REQUIREMENTS)
 # What only the tests and checks need comes on top, in versions that agree with requirements.txt.
 $(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
 	$(PIP) --require-hashes -r requirements-test.txt
+	@touch $@
+
+$(LIGHT)/.installed: requirements-verify.txt
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@

@@ -46,6 +46,13 @@ def test_what_is_installed_is_not_installed_again(elsewhere):
     assert "requirements-gpu.txt" in make(elsewhere, "-n", "DEVICE=gpu", "setup")
 
 
+def test_tables_are_recomputed_in_the_environment_that_is_there_or_in_a_light_one(elsewhere):
+    assert "requirements-verify.txt" in make(elsewhere, "-n", "verify")
+    (elsewhere / ".venv").mkdir()
+    (elsewhere / ".venv" / ".installed").touch()
+    assert "pip install" not in make(elsewhere, "-n", "verify")
+
+
 @pytest.mark.parametrize(
     ("driver", "arguments", "file"),
     [
