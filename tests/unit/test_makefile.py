@@ -14,7 +14,8 @@ NEEDED = ("Makefile", "pyproject.toml", *(path.name for path in paths.ROOT.glob(
 
 
 def make(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True)
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(["make", *arguments], cwd=folder, env=outside, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,6 +1,7 @@
 """The runner of notebooks: what it refuses, what it writes, and what it leaves behind when things go wrong."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -53,7 +54,7 @@ def make_project(root: Path) -> Path:
     """A copy of the library with settings of its own in the folder `root`, ready for DVC."""
     copy_code(root)
     (root / "input.csv").write_text("a\n1\n")
-    (root / "dvc.yaml").write_text(DVC_YAML.replace("${python}", sys.executable))
+    (root / "dvc.yaml").write_text(DVC_YAML.replace("${python}", shlex.quote(sys.executable)))
     nbformat.write(sources(**RICH), root / "rich.ipynb")
     read = "from skinlesions.core import config\nsettings = config.of_stage(f'train@{model}')"
     show = "settings.models[model].head.epochs, settings.train.seed"
