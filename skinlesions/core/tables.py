@@ -118,18 +118,13 @@ def write(chapter: str, name: str, content: pd.DataFrame) -> None:
     files.write_csv(paths.DATA / chapter / "tables" / f"{name}.csv", content)
 
 
-def computed_by(chapter: str, name: str) -> Source:
-    """The function that computes a table, and where it is defined. Nothing is imported: the source is read.
-
-    Raises:
-        ValueError: the table is not registered, or the function does not exist.
-    """
-    return _source(table(chapter, name).function)
-
-
 @cache
 def _source(function: str) -> Source:
-    """Where the function of the dotted path `function` is defined."""
+    """Where the function of the dotted path `function` is defined. Nothing is imported: the source is read.
+
+    Raises:
+        ValueError: the function does not exist.
+    """
     module, _, own = function.rpartition(".")
     path = paths.ROOT / Path(*module.split(".")).with_suffix(".py")
     if path.is_file():

@@ -18,11 +18,8 @@ from skinlesions.evaluation import bootstrap, weighted
 # The coverages of a curve.
 COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
 
-# Those at which it is tabulated what becomes of each class; the last is all images, for comparison. And the one that
-# is put into words: a reader who is asked about every fifth image is still spared most of the work.
+# Those at which it is tabulated what becomes of each class; the last is all images, for comparison.
 CLASS_COVERAGES = (0.5, 0.8, 1.0)
-NAMED_COVERAGE = 0.8
-
 
 # What the other scores are compared with.
 REFERENCE = "probability"
