@@ -199,30 +199,14 @@ def test_options_out_of_range_are_refused(folder, capsys, option, message):
     assert f"argument {option[0]}: must be {message}" in capsys.readouterr().err
 
 
-def test_it_runs_where_no_deep_learning_is_installed_and_faults_have_no_traceback(folder):
+def test_it_runs_where_no_deep_learning_is_installed(folder):
     script = (
         "import runpy, sys; sys.modules['keras'] = sys.modules['tensorflow'] = sys.modules['jax'] = None; "
         "runpy.run_module('skinlesions', run_name='__main__')"
     )
-    command = [
-        sys.executable,
-        "-c",
-        script,
-        "evaluate",
-        folder / "predictions.csv",
-        folder / "truth.csv",
-        "--resamples",
-        "10",
-    ]
-    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+    arguments = ("evaluate", folder / "predictions.csv", folder / "truth.csv", "--resamples", "10")
+    done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=paths.ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "balanced accuracy" in done.stdout and done.stderr == ""
-
-    lines = (folder / "predictions.csv").read_text().splitlines()
-    (folder / "predictions.csv").write_text("\n".join(lines[:-1]) + "\n")
-    done = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith("error: predictions and ground truth do not match: 1 fault\n")
-    assert "Traceback" not in done.stderr and f"line {len(lines)}: " in done.stderr
 
 
 def test_the_published_truth_scores_full_marks_against_itself(ham10000_dir, tmp_path):
