@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from skinlesions.core import paths
-from skinlesions.core.classes import CLASSES
+from skinlesions.core.classes import CLASSES, class_indices
 from skinlesions.core.names import CLASS_METRIC_NAMES, METRIC_NAMES
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import influence
@@ -110,7 +110,7 @@ def report(
         paths.relative(predictions),
         paths.relative(ground_truth),
     )
-    labels = isic_csv.labels(matched)
+    labels = class_indices(matched["dx"]).to_numpy()
     has_lesions = bool(matched["lesion_id"].notna().all())
     groups = matched["lesion_id" if has_lesions else "image"].to_numpy(dtype=str)
     probabilities = isic_csv.probabilities(matched)
