@@ -10,7 +10,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from skinlesions.commands import verify
+from skinlesions.commands import check_report, verify
 from skinlesions.core import files, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data import predictions
