@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import coverage, measurement, prepare
+from benchmarks import coverage, measurement, prepare, trials
 from benchmarks.__main__ import NAMES, PAGE, updated
 from skinlesions.core import config, files, names, paths
 from skinlesions.core.errors import UserError
@@ -88,3 +88,9 @@ def test_the_table_of_coverage_has_every_metric_and_way():
     assert title.startswith("5 studies")
     assert table["metric"].tolist() == [names.METRIC_NAMES[name] for name in coverage.METRICS]
     assert {"lesions, percentile", "lesions, bca", "images, percentile", "images, bca"} < set(table.columns)
+
+
+def test_the_trials_on_the_page_follow_from_the_files_that_they_left():
+    page = PAGE.read_text(encoding="utf-8")
+    for table in (trials.trials(), trials.five_folds()):
+        assert measurement.markdown(table) in page
