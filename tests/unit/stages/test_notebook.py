@@ -20,12 +20,14 @@ stages:
   train:
     foreach: {vgg16: {}}
     do:
-      cmd: ${python} -m skinlesions.stages.notebook train.ipynb out/${key}.ipynb -p model ${key}
+      cmd: >-
+        ${python} -m skinlesions.stages.notebook train.ipynb out/${key}.ipynb -p model ${key}
       deps: [train.ipynb, skinlesions, input.csv]
       params: [train, head, fine_tune, "models.${key}"]
       outs: ["out/${key}.ipynb"]
   moved:
-    cmd: ${python} -m skinlesions.stages.notebook moved.ipynb out/moved.ipynb
+    cmd: >-
+      ${python} -m skinlesions.stages.notebook moved.ipynb out/moved.ipynb
     deps: [moved.ipynb, skinlesions, input.csv]
     params: [explore.seed]
 """
