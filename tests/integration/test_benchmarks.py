@@ -15,8 +15,10 @@ from skinlesions.evaluation import metrics
 
 def test_the_page_has_a_place_for_every_benchmark_and_no_other():
     page = PAGE.read_text(encoding="utf-8")
-    assert tuple(re.findall(r"<!-- (\w+): begin -->", page)) == NAMES
-    for name in NAMES:
+    # What the trials left is not measured anew: a command of its own writes that table.
+    known = {*NAMES, "trials"}
+    assert set(re.findall(r"<!-- (\w+): begin -->", page)) == known
+    for name in known:
         assert "NEW TABLE" in updated(page, name, "NEW TABLE")
 
 
