@@ -4,6 +4,11 @@ PYTHON ?= python3
 # Relative, so that a folder may have any name: make itself cuts a path at its blanks.
 VENV := .venv
 BIN := $(VENV)/bin
+LIGHT := .venv-verify
+# With an NVIDIA GPU the CUDA libraries are installed as well; DEVICE=cpu leaves them out. BACKEND=jax takes those of JAX.
+DEVICE ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+BACKEND ?= tensorflow
+REQUIREMENTS := requirements$(if $(filter gpu,$(DEVICE)),-gpu$(if $(filter jax,$(BACKEND)),-jax)).txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 SKINLESIONS := $(BIN)/python -m skinlesions
 RESOLVE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -17,7 +22,7 @@ FAST := $(addprefix --ignore=tests/unit/,explain inference models stages trainin
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed  ## create .venv from requirements.txt, every file checked by hash, with this project in it
+setup: $(VENV)/.installed  ## create .venv, every file checked by hash, with this project in it (DEVICE=gpu|cpu, BACKEND=jax)
 
 demo: setup  ## run the whole pipeline on a synthetic sample, in build/demo
 	$(SKINLESIONS) demo
@@ -28,14 +33,15 @@ report: setup  ## regenerate the report from the images (PRESET="a b" writes pre
 status: setup  ## say which stages are not up to date with the code, the parameters and the data
 	$(SKINLESIONS) status
 
-verify: setup  ## recompute the published tables from the published predictions
-	$(SKINLESIONS) verify
+# Where nothing is set up, an environment of its own is enough: NumPy, SciPy, pandas, scikit-learn.
+verify: $(if $(wildcard $(VENV)/.installed),,$(LIGHT)/.installed)  ## recompute the published tables from the published predictions
+	$(if $(wildcard $(VENV)/.installed),$(BIN),$(LIGHT)/bin)/python -m skinlesions verify
 
 test: $(VENV)/.installed-test  ## run all tests, on all cores
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/.installed-test  ## run the unit tests that need neither Keras nor the pipeline
-	$(BIN)/python -m pytest -n auto --dist loadgroup tests/unit $(FAST)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/unit $(FAST)
 
 lint: $(VENV)/.installed-test  ## check style, types, and which package imports which
 	$(BIN)/python -m ruff check
@@ -51,21 +57,29 @@ lab: setup  ## open the notebooks in JupyterLab
 
 lock: $(VENV)/.installed-test  ## resolve requirements*.in into their .txt, pins kept (UPGRADE=1 takes the newest versions)
 	$(RESOLVE) requirements.in -o requirements.txt
+	$(RESOLVE) --constraint requirements.txt requirements-gpu.in -o requirements-gpu.txt
+	$(RESOLVE) --constraint requirements.txt requirements-gpu-jax.in -o requirements-gpu-jax.txt
 	$(RESOLVE) --constraint requirements.txt requirements-test.in -o requirements-test.txt
+	$(RESOLVE) --constraint requirements.txt requirements-verify.in -o requirements-verify.txt
 
 # Each stamp is written last: an interrupted installation is taken up again.
-$(VENV)/.requirements: requirements.txt
+$(VENV)/.$(REQUIREMENTS): $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, $(PYTHON) is older; say which with: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --require-hashes -r requirements.txt
+	$(PIP) --require-hashes -r $(REQUIREMENTS)
 	@touch $@
 
 # By the setuptools that is there now, so that nothing is fetched.
-$(VENV)/.installed: pyproject.toml $(VENV)/.requirements
+$(VENV)/.installed: pyproject.toml $(VENV)/.$(REQUIREMENTS)
 	$(PIP) --no-build-isolation --editable .
 	@touch $@
 
 # What only the tests and checks need comes on top, in versions that agree with requirements.txt.
 $(VENV)/.installed-test: requirements-test.txt $(VENV)/.installed
 	$(PIP) --require-hashes -r requirements-test.txt
+	@touch $@
+
+$(LIGHT)/.installed: requirements-verify.txt
+	$(PYTHON) -m venv $(LIGHT)
+	$(LIGHT)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@touch $@

@@ -1,4 +1,4 @@
-"""What the tests share: on which core each runs, and where the real data are, if they are here at all."""
+"""What the tests share: in which order they run, and where the real data are, if they are here at all."""
 
 import os
 from pathlib import Path
@@ -33,13 +33,11 @@ def weights_dir() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares costly fixtures, the longest first, so that no core is left with it at the end.
+    """Begin with the longest, the pipeline and the other integration tests: no core is left with one at the end.
 
-    A module stays on one core; so does a folder of integration tests that has a conftest.py, where its modules share
-    the runs that it makes.
+    xdist deals whole files (--dist loadfile), since the tests of a file share costly fixtures.
     """
-    for item in items:
-        module = item.path.relative_to(paths.ROOT)
-        shared = module.parts[1] == "integration" and item.path.with_name("conftest.py").exists()
-        item.add_marker(pytest.mark.xdist_group(str(module.parent if shared else module)))
-    items.sort(key=lambda item: item.path.relative_to(paths.ROOT).parts[1] != "integration")
+    slow = ("integration/pipeline", "integration", "unit/training", "unit/models")
+    paths_of = [item.path.relative_to(paths.ROOT / "tests").as_posix() for item in items]
+    rank = {path: next((n for n, prefix in enumerate(slow) if path.startswith(prefix)), len(slow)) for path in paths_of}
+    items.sort(key=lambda item: rank[item.path.relative_to(paths.ROOT / "tests").as_posix()])

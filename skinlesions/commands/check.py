@@ -1,12 +1,24 @@
 """What a run needs and can be sure of at once, before hours of download or computation start.
 
-params.yaml is valid; the external test set and the weights that it names are here, or can be had.
+params.yaml is valid; the images, the external test set and the weights that it names are here, or can be had; the
+layers that it names exist. Everything that is wrong is said together.
 """
 
 import argparse
+from collections.abc import Callable
+from functools import partial
+
+import requests
 
 from skinlesions.core import config, paths
-from skinlesions.data.sources import external_set, ham10000
+from skinlesions.core.errors import UserError
+from skinlesions.data.sources import dataverse, external_set, ham10000
+
+# Where Keras has its files of weights.
+KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
+
+# Seconds in which a server must answer.
+PATIENCE = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,20 +31,133 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def check(settings: config.Params) -> None:
-    """Refuse to start where the external set, or the weights of a backbone, is not yet in data/ and cannot be had.
+    """Refuse to start what could only fail later.
 
     Raises:
-        UserError: a file is absent, or one with weights has the wrong hash.
+        UserError: all faults there are: files that are absent or have the wrong hash, servers that cannot be reached
+            though something must come from them, layers that an architecture does not have.
     """
-    if not (paths.EXTERNAL_RAW / "source.json").exists():
-        external_set.locate(settings.data.external, ham10000.given_folder(settings.data.folder))
-    missing = [
-        name
-        for name, backbone in settings.backbones.items()
-        if backbone.weights not in ("imagenet", "none") and not (paths.WEIGHTS / f"{name}.weights.h5").exists()
-    ]
-    if missing:
-        from skinlesions.models import pretrained  # only here: it starts Keras, which takes seconds
+    faults = [*_device(settings), *_images(settings), *_external_set(settings), *_weights_and_layers(settings)]
+    if len(faults) == 1:
+        raise UserError(faults[0])
+    if faults:
+        raise UserError(f"{len(faults)} things are in the way:\n" + "\n".join(f"- {fault}" for fault in faults))
 
-        for name in missing:
-            pretrained.local_file(name, settings.backbones[name])
+
+def _device(settings: config.Params) -> list[str]:
+    """What is wrong with what is to be computed on."""
+    if settings.train.device == "any":
+        return []
+    from skinlesions.models import device  # only here: it starts Keras, which takes seconds
+
+    fault = device.fault()
+    return [] if fault is None else [fault]
+
+
+def _images(settings: config.Params) -> list[str]:
+    """What is wrong with where the images come from."""
+    if settings.data.source == "sample" or paths.RAW_MANIFEST.exists():
+        return []
+    folder = ham10000.given_folder(settings.data.folder)
+    if folder is not None:
+        return _faults(partial(ham10000.find, folder))
+    whole = all(dataverse.is_whole(paths.PARTIAL / "download" / file.name, file) for file in dataverse.FILES)
+    if whole or _answers(dataverse.BASE_URL):
+        return []
+    return [f"{dataverse.BASE_URL} does not answer, and the images are not here. {dataverse.WAYS_OUT}"]
+
+
+def _external_set(settings: config.Params) -> list[str]:
+    """What is wrong with where the external test set comes from."""
+    if settings.data.external is None or (paths.EXTERNAL_RAW / "source.json").exists():
+        return []
+    try:
+        location = external_set.locate(settings.data.external, ham10000.given_folder(settings.data.folder))
+    except UserError as error:
+        return [str(error)]
+    if location is None:
+        return []
+    remote = [file for file in (location.images, location.ground_truth) if isinstance(file, dataverse.PublishedFile)]
+    if not remote or _answers(dataverse.BASE_URL):
+        return []
+    names = " and ".join(file.name for file in remote)
+    return [
+        f"data.external: {names} must come from {dataverse.BASE_URL}, which does not answer; put them into the folder "
+        f"of HAM10000, {external_set.SWITCH_OFF}"
+    ]
+
+
+def _weights_and_layers(settings: config.Params) -> list[str]:
+    """What is wrong with the weights of the backbones, and with the layers that backbones and models name."""
+    new = {
+        name: backbone
+        for name, backbone in settings.backbones.items()
+        if not (paths.WEIGHTS / f"{name}.weights.h5").exists()
+    }
+    begun = [
+        (model.backbone, model.fine_tune.from_layer)
+        for model in settings.models.values()
+        if model.fine_tuned and model.backbone is not None and model.fine_tune is not None
+    ]
+    if not new and not begun:
+        return []
+    from skinlesions.models import pretrained  # only here: it starts Keras, which takes seconds
+    from skinlesions.training import fine_tuning
+
+    faults = []
+    downloads: dict[str, list[str]] = {}
+    for name, backbone in new.items():
+        if backbone.weights == "none":
+            continue
+        try:
+            file = pretrained.local_file(name, backbone)
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        if file is None and not pretrained.in_cache_of_keras(backbone.architecture):
+            downloads.setdefault(backbone.architecture, []).append(name)
+    if downloads and not _answers(KERAS_URL):
+        names = ", ".join(sorted(name for names in downloads.values() for name in names))
+        faults.append(
+            f"the ImageNet weights of {', '.join(sorted(downloads))} must be downloaded, and Keras' server does not "
+            f"answer ({KERAS_URL}). Connect to the network; or put files of these names, with .h5 behind, into a "
+            f"folder that {pretrained.FOLDER_VARIABLE} names; or take the backbones {names} and their models out of "
+            "params.yaml; or give them weights: none"
+        )
+    for name, backbone in settings.backbones.items():
+        layers = sorted({layer for own, layer in begun if own == name} - {fine_tuning.ALL})
+        if backbone.cut_at is not None or layers:
+            faults += [f"backbones.{name}: {fault}" for fault in _faults(partial(_build, backbone, layers))]
+    return faults
+
+
+def _build(backbone: config.Backbone, layers: list[str]) -> None:
+    """Build the trunk of `backbone`, with random weights, and begin its training at each of `layers`.
+
+    Raises:
+        UserError: there is no such layer.
+    """
+    from skinlesions.models import backbones
+    from skinlesions.training import fine_tuning
+
+    trunk = backbones.trunk(backbone.architecture, backbone.image_size, backbone.cut_at)
+    for layer in layers:
+        fine_tuning.choose_trained(trunk, layer, "trained")
+
+
+def _faults(work: Callable[[], object]) -> list[str]:
+    """What `work` finds wrong."""
+    try:
+        work()
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _answers(address: str) -> bool:
+    """Whether a server is there, whatever it says."""
+    try:
+        requests.head(address, timeout=PATIENCE, headers=dataverse.HEADERS)
+    except requests.RequestException:
+        return False
+    return True

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from skinlesions.commands import params, pipeline
-from skinlesions.core import config, paths
+from skinlesions.core import config, environment, paths
 from skinlesions.core.errors import UserError
 
 
@@ -66,6 +66,7 @@ def demonstrate(preset: Path, target: Path) -> None:
     copy_tree(target)
     config.load(preset)
     shutil.copyfile(preset, target / paths.PARAMS.name)
+    environment.renew(config.all_packages(), target / environment.FILE.name)
     variables = {name: value for name, value in pipeline.environment().items() if not name.startswith("DVC_")}
     pipeline.repro(target, variables)
     print(f"The report is {(target / 'reports' / 'index.html').resolve()}")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,32 @@ def waiting(root: Path) -> dict[str, list[str]]:
     if done.returncode:
         raise UserError(f"DVC cannot tell what is up to date:\n{done.stderr.strip()}")
     status: dict[str, list[Any]] = json.loads(done.stdout)
-    found = {stage: reasons for stage, changes in status.items() if (reasons := _reasons(changes))}
-    return found | _following(found, root / paths.DVC_LOCK.name)
+    lock = _read_lock(root)
+    found = {
+        stage: reasons
+        for stage, changes in status.items()
+        if (reasons := _reasons(changes, lock.get(stage, {}).get("params", {}), root))
+    }
+    return found | _following(found, lock)
 
 
-def _reasons(changes: list[Any]) -> list[str]:
-    """What of `changes`, as `dvc status --json` lists them for a stage, is more than absent data."""
+def _read_lock(root: Path) -> dict[str, Any]:
+    """The stages in dvc.lock, as they last ran; none where there is no such file."""
+    path = root / paths.DVC_LOCK.name
+    if not path.is_file():
+        return {}
+    stages: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader).get("stages", {})
+    return stages
+
+
+def _reasons(changes: list[Any], noted: dict[str, dict[str, Any]], root: Path) -> list[str]:
+    """What of `changes`, as `dvc status --json` lists them for a stage, is more than absent data.
+
+    Args:
+        changes: of the stage.
+        noted: the parameters that it last ran with, by file and key.
+        root: of the project.
+    """
     reasons = []
     for change in changes:
         if isinstance(change, str):
@@ -67,17 +88,43 @@ def _reasons(changes: list[Any]) -> list[str]:
         for kind, items in change.items():
             for path, state in items.items():
                 if isinstance(state, dict):  # a file of parameters: its keys
-                    reasons += [f"{key} in {path}" for key in state]
+                    reasons += _parameters(root / path, noted.get(path, {}), list(state))
                 elif state != "not in cache" and not (state == "deleted" and path.startswith(_DATA)):
                     reasons.append(path if kind == "changed deps" else f"its output {path}")
     return sorted(reasons)
 
 
-def _following(first: dict[str, list[str]], lock: Path) -> dict[str, list[str]]:
-    """The stages in the file `lock` that read, at any remove, what the stages `first` write, each with whose output."""
-    if not lock.is_file():
-        return {}
-    stages: dict[str, Any] = yaml.load(lock.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader).get("stages", {})
+def _parameters(path: Path, noted: dict[str, Any], keys: list[str]) -> list[str]:
+    """What of the parameters `keys` in the file `path` is not as `noted`: each value with the one of before."""
+    try:
+        present = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        present = {}
+    found = []
+    for key in keys:
+        value = present
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        old, new = _leaves(key, noted.get(key)), _leaves(key, value)
+        changed = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+        found += [f"{name} {_shown(old, name)} → {_shown(new, name)} in {path.name}" for name in changed]
+    return found
+
+
+def _leaves(key: str, value: Any) -> dict[str, Any]:
+    """The values below `value`, by their dotted keys."""
+    if isinstance(value, dict):
+        return {name: leaf for part, item in value.items() for name, leaf in _leaves(f"{key}.{part}", item).items()}
+    return {} if value is None else {key: value}
+
+
+def _shown(values: dict[str, Any], key: str) -> str:
+    """The value of `key`, short; `absent` if there is none."""
+    return textwrap.shorten(str(values[key]), 40) if key in values else "absent"
+
+
+def _following(first: dict[str, list[str]], stages: dict[str, Any]) -> dict[str, list[str]]:
+    """Those of `stages`, from dvc.lock, that read, at any remove, what the stages `first` write: whose output it is."""
     written = {stage: [item["path"] for item in entry.get("outs", [])] for stage, entry in stages.items()}
     read = {stage: [item["path"] for item in entry.get("deps", [])] for stage, entry in stages.items()}
     found: dict[str, list[str]] = {}

@@ -5,7 +5,7 @@ Whatever is up to date is not run again; an interrupted run goes on where it sto
 
 import argparse
 
-from skinlesions.commands import check, params, pipeline, readme
+from skinlesions.commands import check, environment, params, pipeline, readme
 from skinlesions.core import config, paths, presets
 
 
@@ -21,6 +21,17 @@ def run(arguments: argparse.Namespace) -> None:
     files = [params.preset_file(name) for name in arguments.preset]
     for file in files:
         presets.apply(file)
-    check.check(config.load())
+    settings = config.load()
+    check.check(settings)
+    _say_device(settings)
+    if changed := environment.renew():
+        print(f"environment.yaml is renewed; stages that import these packages run again:\n{changed}", flush=True)
     pipeline.repro(paths.ROOT)
     readme.renew()
+
+
+def _say_device(settings: config.Params) -> None:
+    """Print what is computed on."""
+    from skinlesions.models import device  # only here: it starts Keras, which takes seconds
+
+    print(device.described(settings.fine_tune.precision), flush=True)

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from skinlesions.core import paths
+from skinlesions.core import environment, paths
 from skinlesions.core.blocks import (
     ARCHITECTURES,
     Backbone,
@@ -27,10 +27,10 @@ from skinlesions.core.blocks import (
     Head,
     Leakage,
     Model,
-    Params,
     Strategy,
 )
 from skinlesions.core.errors import UserError
+from skinlesions.core.schema import Params
 
 __all__ = [
     "ARCHITECTURES",
@@ -63,7 +63,7 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
 
     def shared(name: str, kind: type[Block]) -> dict[str, Any]:
         """The keys of the block `name` that blocks of `kind` have as well."""
-        block = values.get(name)
+        block = values.get(name, {})
         return {key: value for key, value in block.items() if key in kind.model_fields} if _is_map(block) else {}
 
     result = dict(values)
@@ -211,8 +211,9 @@ class StageSettings:
             raise AttributeError(block)
         if block not in self._resolved:
             raise UserError(f"stage {self._stage} reads `{block}`, which is not under its `params` in dvc.yaml; add it")
+        kind: Any = Params.model_fields[block].annotation
         try:
-            return TypeAdapter(Params.model_fields[block].annotation).validate_python(self._resolved[block])
+            return TypeAdapter(kind).validate_python(self._resolved[block])
         except ValidationError as error:
             raise _refusal(error, f"what stage {self._stage} tracks of params.yaml", block) from None
 
@@ -244,6 +245,8 @@ def tracked(stage: str) -> dict[str, Any]:
         raise UserError(f"dvc.yaml has no stage {stage!r}; it has {', '.join(stages)}")
     found: dict[str, Any] = {}
     for dotted in entry.get("do", entry).get("params", []):
+        if isinstance(dotted, dict):  # of another file: see `packages`
+            continue
         *outer, last = dotted.replace("${key}", key).split(".")
         source, target = values, found
         for part in outer:
@@ -254,10 +257,25 @@ def tracked(stage: str) -> dict[str, Any]:
     return found
 
 
+def packages(stage: str) -> set[str]:
+    """The packages whose versions DVC tracks for `stage`, such as "train@resnet50" or "train"."""
+    entry = read_yaml(paths.PIPELINE)["stages"][stage.partition("@")[0]]
+    listed = [item for item in entry.get("do", entry).get("params", []) if isinstance(item, dict)]
+    return {name for item in listed for name in item.get(environment.FILE.name, [])}
+
+
+def all_packages() -> set[str]:
+    """The packages whose versions DVC tracks for any stage."""
+    return set().union(*(packages(stage) for stage in read_yaml(paths.PIPELINE)["stages"]))
+
+
 def of_stage(stage: str) -> StageSettings:
     """The settings of `stage`: what DVC tracks for it and nothing else, so that a change of what it reads reruns it.
 
     Raises:
-        UserError: params.yaml is not valid, or dvc.yaml has no such stage.
+        UserError: params.yaml is not valid, dvc.yaml has no such stage, or packages that the stage imports have other
+            versions than environment.yaml says.
     """
-    return StageSettings(stage, tracked(stage))
+    settings = StageSettings(stage, tracked(stage))
+    environment.check(packages(stage))
+    return settings

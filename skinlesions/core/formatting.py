@@ -7,7 +7,7 @@ of a line.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ MINUS = "\N{MINUS SIGN}"
 SPACE = "\N{NO-BREAK SPACE}"
 _DASH = "\N{WORD JOINER}–\N{WORD JOINER}"
 
-Row = Mapping[str, Any] | pd.Series
+Row: TypeAlias = Mapping[str, Any] | pd.Series
 
 
 def is_absent(value: object) -> bool:
@@ -32,7 +32,7 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
         digits: decimals.
         signed: whether a number above zero gets a plus.
     """
-    if is_absent(value):
+    if value is None or is_absent(value):
         return ABSENT
     if math.isinf(value):
         return f"{MINUS if value < 0 else ''}∞"
@@ -45,12 +45,12 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
 
 def percent(value: float | None, digits: int = 0, *, signed: bool = False) -> str:
     """The share `value` as a percentage: "95 %"."""
-    return ABSENT if is_absent(value) else f"{number(100 * value, digits, signed=signed)}{SPACE}%"
+    return ABSENT if value is None or is_absent(value) else f"{number(100 * value, digits, signed=signed)}{SPACE}%"
 
 
 def points(value: float | None, digits: int = 1, *, signed: bool = False) -> str:
     """The difference `value` of two shares in percentage points: "5.9 points", "1 point"."""
-    if is_absent(value):
+    if value is None or is_absent(value):
         return ABSENT
     text = number(100 * value, digits, signed=signed)
     return f"{text}{SPACE}{'point' if text.lstrip(f'+{MINUS}') == '1' else 'points'}"
@@ -75,7 +75,7 @@ def span(values: Sequence[float], write: Callable[..., str] = number, **form: An
     return f"{stem if unit and last.endswith(SPACE + unit) else first} to {last}"
 
 
-def interval(low: float, high: float, digits: int = 3, *, signed: bool = False) -> str:
+def interval(low: float | None, high: float | None, digits: int = 3, *, signed: bool = False) -> str:
     """The ends of an interval: "0.716–0.758", and "−0.2 to 0.1", as a dash before a minus cannot be read.
 
     Empty without both ends, or where they look alike.
@@ -109,7 +109,7 @@ def estimate(
     write = {"": number, "%": percent, "points": points}[unit]
     scale = 100 if unit else 1
     low, high = row.get(f"{prefix}low"), row.get(f"{prefix}high")
-    low, high = (None if is_absent(end) else scale * end for end in (low, high))
+    low, high = (None if end is None or is_absent(end) else scale * end for end in (low, high))
     reach = interval(low, high, digits, signed=signed)
     text = write(value, digits, signed=signed)
     return f"{text}{SPACE}({reach})" if reach else text

@@ -1,10 +1,14 @@
 """Which files of this project a piece of Python imports: what a result depends on beside its data."""
 
 import ast
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from skinlesions.core import paths
+from skinlesions.core import environment, paths
+
+# What Keras computes by is recorded under one name, whichever it is: environment.BACKEND.
+BACKENDS = {"tensorflow", "jax", "torch"}
 
 # Read by every stage and by nothing that computes: left out, so that a new key for one stage renews no other.
 PLUMBING = ("skinlesions/core/", "skinlesions/stages/notebook.py")
@@ -31,6 +35,18 @@ def imported(code: str) -> set[str]:
                 raise ValueError("a relative import")
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return {file for name in names if (file := module_file(name)) and not file.startswith(PLUMBING)}
+
+
+def packages(code: str) -> set[str]:
+    """The packages from outside that Python `code` imports, inside functions as well; the standard library left out."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            modules.add(node.module.partition(".")[0])
+    found = {environment.package(module) for module in modules - sys.stdlib_module_names - BACKENDS}
+    return {name for name in found if name is not None}
 
 
 def closure(files: Iterable[str]) -> list[Path]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 from IPython.display import Markdown
@@ -26,7 +26,7 @@ _SECTION = re.compile(r"^# ([a-z0-9-]+)\n", re.MULTILINE)
 # What Markdown would read as markup; a line within a word is none.
 _MARKS = re.compile(r"[\\`*\[\]$|~#]|(?<!\w)_|_(?!\w)")
 
-Table = pd.DataFrame | Iterable[Mapping[str, Any]]
+Table: TypeAlias = pd.DataFrame | Iterable[Mapping[str, Any]]
 
 
 def fill(section: str, **values: Any) -> Markdown:
@@ -94,7 +94,7 @@ def _environment(escaped: Callable[[str], Markup]) -> Environment:
             return Markup(value)
         if isinstance(value, str):
             return escaped(value)
-        if isinstance(value, Integral) and not isinstance(value, bool):
+        if not isinstance(value, bool) and isinstance(value, Integral):
             return Markup(f"{int(value):,}")
         raise TypeError(f"a template shows {value!r}: fractions need a filter such as `number`, other things no text")
 
@@ -103,8 +103,8 @@ def _environment(escaped: Callable[[str], Markup]) -> Environment:
     )
     for write in (formatting.number, formatting.percent, formatting.points, formatting.estimate, formatting.plural):
         made.filters[write.__name__] = _safe(write)
-    for write in (formatting.part, formatting.verb, formatting.inflected):
-        made.filters[write.__name__] = write
+    for word in (formatting.part, formatting.verb, formatting.inflected):
+        made.filters[word.__name__] = word
     made.filters |= {
         "capital": lambda content: Markup(formatting.capital(written(content))),
         "code": code,

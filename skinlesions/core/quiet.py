@@ -39,6 +39,7 @@ def without_lines(texts: Sequence[str]) -> Iterator[None]:
     sys.stderr.flush()
     terminal = os.dup(2)
     with subprocess.Popen([sys.executable, "-IS", "-c", FILTER, *texts], stdin=subprocess.PIPE) as behind:
+        assert behind.stdin is not None  # a pipe was asked for
         os.dup2(behind.stdin.fileno(), 2)
         try:
             yield

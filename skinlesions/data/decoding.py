@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Only these decoders meet foreign bytes.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -13,7 +13,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 MAXIMUM_PIXELS = 50_000_000
 
 
-def decode(content: bytes, formats: Sequence[str] = FORMATS, modes: Sequence[str] | None = None) -> Image.Image:
+def decode(content: bytes, formats: tuple[str, ...] = FORMATS, modes: Sequence[str] | None = None) -> Image.Image:
     """The image in `content`, in RGB with 8 bits, the right way up: of an animation, the first frame.
 
     Cameras note how they were held and leave the pixels lying on their side (the EXIF standard, tag 0x0112). A lesion
@@ -40,7 +40,7 @@ def decode(content: bytes, formats: Sequence[str] = FORMATS, modes: Sequence[str
             else:
                 image.load()
                 return _rgb(_upright(image))
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         fault = f"is not an image in a known format ({', '.join(formats)}): it begins with {content[:12]!r}"
     except Image.DecompressionBombError:
         fault = f"claims more than {MAXIMUM_PIXELS:,} pixels"

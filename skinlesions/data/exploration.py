@@ -157,13 +157,7 @@ def age_summary(index: pd.DataFrame) -> pd.DataFrame:
 
 def missing_values(index: pd.DataFrame) -> pd.DataFrame:
     """Images per class without age, sex or localization, and without at least one of them (`any`); row `all` last."""
-    gaps = pd.DataFrame(
-        {
-            "age": index["age"].isna(),
-            "sex": index["sex"] == "unknown",
-            "localization": index["localization"] == "unknown",
-        }
-    )
+    gaps = pd.concat([index[["age"]].isna(), index[["sex", "localization"]] == "unknown"], axis=1)
     gaps["any"] = gaps.any(axis=1)
     table = gaps.groupby(index["dx"]).sum().reindex(list(CLASSES), fill_value=0)
     table.insert(0, "images", index["dx"].value_counts().reindex(list(CLASSES), fill_value=0))

@@ -34,7 +34,7 @@ def fit(image: Image.Image, size: int, how: str) -> Image.Image:
     """
     width, height = image.size
     if how == "stretch":
-        box = (0.0, 0.0, width, height)
+        box: tuple[float, float, float, float] = (0, 0, width, height)
     elif how == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
@@ -48,7 +48,7 @@ def fit(image: Image.Image, size: int, how: str) -> Image.Image:
     else:
         raise ValueError(f"unknown fit {how!r}; known: crop, pad, stretch")
     if box[2] - box[0] == box[3] - box[1] == size and all(edge.is_integer() for edge in map(float, box)):
-        return image.crop(tuple(int(edge) for edge in box))  # scale 1: resampling would return the same pixels
+        return image.crop(box)  # scale 1: resampling would return the same pixels
     return image.resize((size, size), Image.Resampling.BICUBIC, box=box)
 
 

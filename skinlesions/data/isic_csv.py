@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from skinlesions.core import files, paths
-from skinlesions.core.classes import CLASSES, class_indices
+from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
 from skinlesions.data.sources.checks import raise_faults
 
@@ -119,11 +119,6 @@ def match(submitted: pd.DataFrame, truth: pd.DataFrame, submission_name: str, tr
     ]
     raise_faults("predictions and ground truth do not match", faults)
     return truth.merge(submitted.drop(columns="line"), on="image").sort_values("image", ignore_index=True)
-
-
-def labels(truth: pd.DataFrame) -> np.ndarray:
-    """The true class of every row, int64 [N], positions in CLASSES."""
-    return class_indices(truth["dx"]).to_numpy()
 
 
 def probabilities(submitted: pd.DataFrame) -> np.ndarray:

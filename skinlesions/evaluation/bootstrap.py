@@ -5,7 +5,7 @@ a resample draws. Drawing images instead gives intervals that are too narrow (Fi
 data", JRSS B 69, 2007). NumPy and SciPy are all it needs.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,26 +57,22 @@ def bootstrap(
     labels: np.ndarray,
     probabilities: np.ndarray,
     weights: np.ndarray,
-    classes: Sequence[str] = CLASSES,
     *,
     by_class: bool = False,
 ) -> dict[str, np.ndarray]:
     """Every metric of skinlesions.evaluation.metrics.METRICS on each resample, float64 [R] each.
 
     Args:
-        labels: int [N], positions in `classes`.
-        probabilities: float [N, C].
+        labels: int [N], positions in CLASSES.
+        probabilities: float [N, 7].
         weights: how often each image is drawn, [R, N]; `lesion_resamples` makes them. The same weights for two models
             make their difference a paired one.
-        classes: the names behind the columns.
         by_class: give every metric of ALL_METRICS instead.
 
     The calibration error keeps the bins of the original sample, so its distribution reflects the images drawn and not
     the placing of the bins.
     """
-    parts = [
-        weighted_summary(labels, probabilities, part, classes, by_class=by_class) for part in weighted.chunks(weights)
-    ]
+    parts = [weighted_summary(labels, probabilities, part, by_class=by_class) for part in weighted.chunks(weights)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -163,9 +159,9 @@ def interval(
     Args:
         values: the statistic on every resample, [R]; NaN where undefined, which is left out.
         estimate: the statistic on the sample itself (bca only).
-        jackknife: the statistic without each group in turn, [G], from `lesion_jackknife` or `leave_one_out` (bca
-            only). It serves the acceleration alone, which depends neither on its scale nor on its mean. That of the
-            difference of two statistics is the difference of theirs.
+        jackknife: the statistic without each group in turn, [G], from `lesion_jackknife` (bca only). It serves the
+            acceleration alone, which depends neither on its scale nor on its mean. That of the difference of two
+            statistics is the difference of theirs.
         confidence: such as 0.95.
         method: one of METHODS.
 
@@ -231,34 +227,6 @@ def lesion_jackknife(influence: np.ndarray, groups: np.ndarray, labels: np.ndarr
     changes = -np.bincount(members, weights=influence)
     for stratum in strata:
         changes[stratum] -= changes[stratum].mean()
-    return changes
-
-
-def leave_one_out(statistic: Callable[[np.ndarray], np.ndarray], groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The jackknife of any statistic over the lesions, within the strata of `lesion_resamples`.
-
-    Args:
-        statistic: from weights of the images, float64 [R, N], to its values [R]; called with some
-            weighted.CHUNK_NUMBERS of weights at a time.
-        groups: the group of every image, [N].
-        labels: the class of every image, [N].
-
-    Returns:
-        As `lesion_jackknife` does, which is quicker where the influence is known.
-    """
-    members, strata = _strata(groups, labels)
-    count = members.max() + 1
-    rows = max(1, weighted.CHUNK_NUMBERS // len(members))
-    parts = [
-        statistic((np.arange(start, min(start + rows, count))[:, None] != members).astype(np.float64))
-        for start in range(0, count, rows)
-    ]
-    values = np.concatenate(parts)
-    changes = np.zeros(count)
-    # A stratum of one group is the same in every resample, whatever the statistic would be without it.
-    for stratum in (stratum for stratum in strata if len(stratum) > 1):
-        # Without one of n, each of the others counts n / (n - 1) as much.
-        changes[stratum] = (values[stratum] - values[stratum].mean()) * (len(stratum) - 1) / len(stratum)
     return changes
 
 

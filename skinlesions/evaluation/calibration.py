@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
+from skinlesions.core.classes import LOGIT_COLUMNS
 from skinlesions.core.names import CALIBRATION_NAMES
 from skinlesions.data import balancing, predictions
 from skinlesions.evaluation import softmax_regression
@@ -177,7 +178,7 @@ def training_counts(table: pd.DataFrame) -> dict[int, np.ndarray]:
 
 def without_plan(table: pd.DataFrame, plan: balancing.Plan) -> pd.DataFrame:
     """The predictions `table` with `natural_logits` for logits, in test and validation rows."""
-    corrected, columns = table.copy(), list(predictions.LOGIT_COLUMNS)
+    corrected, columns = table.copy(), list(LOGIT_COLUMNS)
     for k, class_counts in training_counts(table).items():
         rows = table["fold"] == k
         corrected.loc[rows, columns] = natural_logits(predictions.logits(table[rows]), plan, class_counts)

@@ -124,8 +124,8 @@ def selection(
         by_validation[test], by_test[test] = tested[first, test], tested[second, test]
         pair = reached[first], reached[second]
         rows.append((str(number), len(test), first + 1, second + 1, *pair, pair[1] - pair[0]))
-    arms = [np.eye(len(CLASSES))[answers][None] for answers in (by_validation, by_test)]
-    pooled = change(images.labels, images.groups, *arms, resampling, ["balanced_accuracy"]).iloc[0]
+    before, after = (np.eye(len(CLASSES))[answers][None] for answers in (by_validation, by_test))
+    pooled = change(images.labels, images.groups, before, after, resampling, ["balanced_accuracy"]).iloc[0]
     columns = ["fold", "images", "validation_epoch", "test_epoch", "by_validation", "by_test", "change"]
     table = pd.DataFrame(rows, columns=columns).astype({"validation_epoch": object, "test_epoch": object})
     table[["low", "high"]] = np.nan

@@ -76,7 +76,7 @@ def read_scored(predictions: Path, folds: pd.DataFrame, out_of_fold: pd.DataFram
     for name in out_of_fold["model"][out_of_fold["model"].isin({*folds["model"], ENSEMBLE})]:
         path = predictions / f"{name}.csv"
         own[name] = isic_csv.probabilities(isic_csv.match(isic_csv.read(path), truth, path.name, GROUND_TRUTH))
-    return Scored(truth, isic_csv.labels(truth), own, out_of_fold)
+    return Scored(truth, class_indices(truth["dx"]).to_numpy(), own, out_of_fold)
 
 
 def tables(

@@ -6,35 +6,32 @@ milliseconds where leaving each lesion out in turn would take seconds (Jaeckel 1
 bootstrap and other resampling plans", 1982, chapter 6). NumPy is all it needs.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from skinlesions.core.classes import CLASSES
 from skinlesions.evaluation import bootstrap, metrics, weighted
 
 
-def influence(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str] = CLASSES) -> dict[str, np.ndarray]:
+def influence(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
     """The influence of every image on every metric of skinlesions.evaluation.metrics.ALL_METRICS, float64 [N] each.
 
     The influences on a metric sum to 0, because all of these metrics stay the same when all weights double. Those on
     an undefined metric are NaN. For the calibration error, the bins stay where they are, as they do in a resample.
 
     Args:
-        labels: int [N], positions in `classes`.
-        probabilities: float [N, C].
-        classes: the names behind the columns.
+        labels: int [N], positions in CLASSES.
+        probabilities: float [N, 7].
 
     Raises:
         ValueError: as skinlesions.evaluation.metrics.summary does.
     """
     labels, probabilities = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
-    values = metrics.summary(labels, probabilities, classes, by_class=True)
+    values = metrics.summary(labels, probabilities, by_class=True)
     predicted = probabilities.argmax(axis=1)
-    present = np.bincount(labels, minlength=len(classes)) > 0
+    present = np.bincount(labels, minlength=len(CLASSES)) > 0
 
     by_class: dict[str, np.ndarray] = {}
-    for k, name in enumerate(classes):
+    for k, name in enumerate(CLASSES):
         true, called = labels == k, predicted == k
         by_class |= {
             f"recall_{name}": _of_ratio(true & called, true),
@@ -47,14 +44,14 @@ def influence(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
 
     def of_mean(metric: str) -> np.ndarray:
         """The influence on the mean of `metric` over the classes that have it."""
-        rows = [by_class[f"{metric}_{name}"] for k, name in enumerate(classes) if present[k]]
+        rows = [by_class[f"{metric}_{name}"] for k, name in enumerate(CLASSES) if present[k]]
         defined = [row for row in rows if not np.isnan(row).any()]
         return np.mean(defined, axis=0) if defined else np.full(len(labels), np.nan)
 
     everyone = np.ones(len(labels))
-    shares = np.bincount(labels, minlength=len(classes)) / len(labels)
-    f1 = np.array([values[f"f1_{name}"] for name in classes])
-    of_f1 = [share * by_class[f"f1_{name}"] for share, name in zip(shares, classes, strict=True) if share > 0]
+    shares = np.bincount(labels, minlength=len(CLASSES)) / len(labels)
+    f1 = np.array([values[f"f1_{name}"] for name in CLASSES])
+    of_f1 = [share * by_class[f"f1_{name}"] for share, name in zip(shares, CLASSES, strict=True) if share > 0]
     nll, brier = weighted.losses(labels, probabilities)
     found = {
         "balanced_accuracy": of_mean("recall"),
@@ -71,22 +68,19 @@ def influence(labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[s
     return {name: found[name] for name in values}
 
 
-def jackknife(
-    labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, classes: Sequence[str] = CLASSES
-) -> dict[str, np.ndarray]:
+def jackknife(labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray) -> dict[str, np.ndarray]:
     """The jackknife over the lesions of every metric of ALL_METRICS, float64 [G] each, for `bootstrap.interval`.
 
     Args:
-        labels: int [N], positions in `classes`.
-        probabilities: float [N, C].
+        labels: int [N], positions in CLASSES.
+        probabilities: float [N, 7].
         groups: the lesion of every image, [N].
-        classes: the names behind the columns.
     """
     # Numbers in the same order, once: they sort quicker than names do.
     _, numbers = np.unique(groups, return_inverse=True)
     return {
         name: bootstrap.lesion_jackknife(values, numbers, labels)
-        for name, values in influence(labels, probabilities, classes).items()
+        for name, values in influence(labels, probabilities).items()
     }
 
 

@@ -208,8 +208,9 @@ def inject(
         """The predictions for the tested images of one fold."""
         test, mates = np.flatnonzero(tested & (fold == number)), np.flatnonzero(~tested & (fold == number))
         clean = np.flatnonzero(fold != number)
-        options = {"doses": DOSES, "repeats": repeats, "strength": strength, "seed": [seed, number]}
-        return swapped_predictions(images, test, mates, clean, **options)
+        return swapped_predictions(
+            images, test, mates, clean, doses=DOSES, repeats=repeats, strength=strength, seed=[seed, number]
+        )
 
     numbers = range(int(fold.max()) + 1)
     # A fold per thread, each on one processor: the products are too small to gain from being split further, and a

@@ -111,9 +111,9 @@ def change(
         images = int((labels == CLASSES.index(name)).sum()) if name in CLASSES else len(labels)
         if images and not np.isnan(clean[metric][0]):
             difference = injected[metric] - clean[metric]
-            rows.append((metric, images, clean[metric][0], injected[metric][0], difference[0]))
             own = groups[labels == CLASSES.index(name)] if name in CLASSES else groups
-            rows[-1] += if_any(resampling.interval(difference), has_one_lesion(own))
+            ends = if_any(resampling.interval(difference), has_one_lesion(own))
+            rows.append((metric, images, clean[metric][0], injected[metric][0], difference[0], *ends))
     return pd.DataFrame(rows, columns=["metric", "images", "clean", "injected", "change", "low", "high"])
 
 
@@ -155,8 +155,8 @@ def changes(images: Images, tested: np.ndarray, found: Probabilities, resampling
     tables = []
     for part in parts(images, tested):
         for head in HEADS:
-            arms = [found[head, dose][:, part.rows] for dose in (0.0, 1.0)]
-            tables.append(change(part.labels, part.groups, *arms, resampling).assign(head=head, part=part.name))
+            before, after = (found[head, dose][:, part.rows] for dose in (0.0, 1.0))
+            tables.append(change(part.labels, part.groups, before, after, resampling).assign(head=head, part=part.name))
     columns = ["head", "part", "metric", "images", "clean", "injected", "change", "low", "high"]
     return pd.concat(tables, ignore_index=True)[columns]
 

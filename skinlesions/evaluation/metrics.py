@@ -5,8 +5,6 @@ image counts. A plain estimate is the resample in which every image counts once,
 estimates and their bootstrap distributions. NumPy and SciPy are all it needs.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy import special
 
@@ -34,19 +32,16 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return special.softmax(np.asarray(logits, dtype=np.float64), axis=-1)
 
 
-def summary(
-    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str] = CLASSES, *, by_class: bool = False
-) -> dict[str, float]:
+def summary(labels: np.ndarray, probabilities: np.ndarray, *, by_class: bool = False) -> dict[str, float]:
     """Every metric of METRICS for one set of predictions; see `weighted_summary` for what each means.
 
     Args:
-        labels: the true class of every image, int [N], positions in `classes`.
-        probabilities: float [N, C], rows that sum to 1.
-        classes: the names behind the columns.
+        labels: the true class of every image, int [N], positions in CLASSES.
+        probabilities: float [N, 7], rows that sum to 1.
         by_class: give ALL_METRICS instead.
     """
     once = np.ones((1, len(labels)))
-    values = weighted_summary(labels, probabilities, once, classes, by_class=by_class)
+    values = weighted_summary(labels, probabilities, once, by_class=by_class)
     return {name: float(value[0]) for name, value in values.items()}
 
 
@@ -54,7 +49,6 @@ def weighted_summary(
     labels: np.ndarray,
     probabilities: np.ndarray,
     weights: np.ndarray,
-    classes: Sequence[str] = CLASSES,
     *,
     by_class: bool = False,
 ) -> dict[str, np.ndarray]:
@@ -78,31 +72,30 @@ def weighted_summary(
       say why lines between the points would flatter). macro_average_precision is their mean.
 
     Args:
-        labels: int [N], positions in `classes`.
-        probabilities: float [N, C].
+        labels: int [N], positions in CLASSES.
+        probabilities: float [N, 7].
         weights: how often each image counts, [R, N], not negative; whole or not. Memory: about four float64 arrays of
             this shape.
-        classes: the names behind the columns.
         by_class: whether to give ALL_METRICS; they take half as long again.
 
     Raises:
-        ValueError: the shapes disagree, there are no images, a label is not a position in `classes`, or a
+        ValueError: the shapes disagree, there are no images, a label is not a position in CLASSES, or a
             probability is not in [0, 1].
     """
     labels, probabilities = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
     counts, weights = np.asarray(weights), np.asarray(weights, dtype=np.float64)
-    _check(labels, probabilities, weights, len(classes))
+    _check(labels, probabilities, weights)
     predicted = probabilities.argmax(axis=1)
     total = weights.sum(axis=1)
 
-    cells = labels * len(classes) + predicted
-    confusion = sums(counts, cells, len(classes) ** 2).reshape(-1, len(classes), len(classes))
+    cells = labels * len(CLASSES) + predicted
+    confusion = sums(counts, cells, len(CLASSES) ** 2).reshape(-1, len(CLASSES), len(CLASSES))
     hits = np.einsum("rcc->rc", confusion)
     truth, called = confusion.sum(axis=2), confusion.sum(axis=1)
     present = truth > 0
     recall = ratio(hits, truth)
     f1 = ratio(2 * hits, truth + called)
-    by_score = [areas(labels == k, probabilities[:, k], counts, precision_recall=by_class) for k in range(len(classes))]
+    by_score = [areas(labels == k, probabilities[:, k], counts, precision_recall=by_class) for k in range(len(CLASSES))]
     auc, average_precision = (np.stack(own, axis=1) for own in zip(*by_score, strict=True))
 
     nll, brier = losses(labels, probabilities)
@@ -117,7 +110,7 @@ def weighted_summary(
         "nll": ratio(np.einsum("rn,n->r", weights, nll), total),
         "brier": ratio(np.einsum("rn,n->r", weights, brier), total),
         "ece": ratio(np.abs(gaps).sum(axis=1), total),
-        **{f"recall_{name}": recall[:, k] for k, name in enumerate(classes)},
+        **{f"recall_{name}": recall[:, k] for k, name in enumerate(CLASSES)},
     }
     if not by_class:
         return values
@@ -131,12 +124,13 @@ def weighted_summary(
     }
     values["macro_average_precision"] = mean(average_precision)
     return values | {
-        f"{metric}_{name}": score[:, k] for metric, score in scores.items() for k, name in enumerate(classes)
+        f"{metric}_{name}": score[:, k] for metric, score in scores.items() for k, name in enumerate(CLASSES)
     }
 
 
-def _check(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, classes: int) -> None:
+def _check(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> None:
     """Refuse arrays that do not belong together."""
+    classes = len(CLASSES)
     if labels.ndim != 1 or len(labels) == 0:
         raise ValueError(f"labels must be a non-empty [N] array, not of shape {labels.shape}")
     if probabilities.shape != (len(labels), classes):

@@ -18,11 +18,8 @@ from skinlesions.evaluation import bootstrap, weighted
 # The coverages of a curve.
 COVERAGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
 
-# Those at which it is tabulated what becomes of each class; the last is all images, for comparison. And the one that
-# is put into words: a reader who is asked about every fifth image is still spared most of the work.
+# Those at which it is tabulated what becomes of each class; the last is all images, for comparison.
 CLASS_COVERAGES = (0.5, 0.8, 1.0)
-NAMED_COVERAGE = 0.8
-
 
 # What the other scores are compared with.
 REFERENCE = "probability"
@@ -74,12 +71,12 @@ def risks(
     Raises:
         ValueError: the shapes disagree, there are no images, or a coverage is out of range.
     """
-    coverages = _checked(coverages)
+    asked = _checked(coverages)
     order, last = _order(losses, certainty, weights)
     parts = []
     for counted in _in_order(order, weights, labels):
         mass, lost = np.cumsum(counted, axis=1), np.cumsum(counted * losses[order], axis=1)
-        place = _places(mass, last, coverages)
+        place = _places(mass, last, asked)
         accepted, loss = (np.take_along_axis(total, place, axis=1) for total in (mass, lost))
         parts.append(weighted.ratio(loss, accepted))
     found = np.concatenate(parts)
@@ -119,13 +116,13 @@ def answered(
         The share of each class that is answered for, and the recall of the class among these, float64 [R, K, 7] each;
         NaN where there is no image to speak of.
     """
-    coverages = _checked(coverages)
+    asked = _checked(coverages)
     order, last = _order(losses, certainty, weights)
     truth = np.eye(len(CLASSES))[labels[order]]
     both = np.concatenate([truth, truth * (1 - losses[order])[:, None]], axis=1)
     shares, recalls = [], []
     for counted in _in_order(order, weights):
-        place = _places(np.cumsum(counted, axis=1), last, coverages)
+        place = _places(np.cumsum(counted, axis=1), last, asked)
         accepted = [(counted * (np.arange(len(order)) <= end[:, None])) @ both for end in place.T]
         images, right = np.split(np.stack(accepted, axis=1), 2, axis=2)
         shares.append(weighted.ratio(images, (counted @ truth)[:, None]))
@@ -175,8 +172,6 @@ def tables(
     groups: np.ndarray,
     weights: np.ndarray,
     confidence: float,
-    coverages: Sequence[float] = COVERAGES,
-    class_coverages: Sequence[float] = CLASS_COVERAGES,
 ) -> dict[str, pd.DataFrame]:
     """Everything that is tabulated of a selective classifier.
 
@@ -187,20 +182,18 @@ def tables(
         groups: the lesion of every image, [N].
         weights: how often each image counts in each resample of the lesions, whole numbers [R, N].
         confidence: of the intervals, percentile ones.
-        coverages: of the curves.
-        class_coverages: of the classes.
     """
     losses = (probabilities.argmax(axis=1) != labels).astype(np.float64)
     selection = Selection(labels, groups, losses, scores, bootstrap.with_sample(weights), confidence)
     return {
-        "coverage_curves": coverage_curves(selection, coverages),
+        "coverage_curves": coverage_curves(selection),
         "coverage_areas": coverage_areas(selection),
-        "coverage_classes": coverage_classes(selection, class_coverages),
+        "coverage_classes": coverage_classes(selection),
     }
 
 
-def coverage_curves(selection: Selection, coverages: Sequence[float] = COVERAGES) -> pd.DataFrame:
-    """How often the answers are wrong at each of `coverages`.
+def coverage_curves(selection: Selection) -> pd.DataFrame:
+    """How often the answers are wrong at each of COVERAGES.
 
     Returns:
         score, coverage; the risk (the rate of error), the balanced risk (the same if all classes were equally common,
@@ -210,11 +203,11 @@ def coverage_curves(selection: Selection, coverages: Sequence[float] = COVERAGES
     rows = []
     for name, certainty in selection.certainties.items():
         draws = {
-            metric: risks(selection.losses, certainty, (*coverages, 1.0), selection.weights, labels)
+            metric: risks(selection.losses, certainty, (*COVERAGES, 1.0), selection.weights, labels)
             for metric, labels in (("risk", None), ("balanced_risk", selection.labels))
         }
         draws |= {metric.replace("risk", "gain"): values[:, -1:] - values for metric, values in draws.items()}
-        for place, coverage in enumerate(coverages):
+        for place, coverage in enumerate(COVERAGES):
             own = {metric: values[:, place] for metric, values in draws.items()}
             rows.append({"score": name, "coverage": coverage} | bootstrap.estimates(own, selection.confidence))
     return pd.DataFrame(rows)
@@ -235,8 +228,10 @@ def coverage_areas(selection: Selection) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def coverage_classes(selection: Selection, coverages: Sequence[float] = CLASS_COVERAGES) -> pd.DataFrame:
-    """What becomes of each class. Certainty is not evenly spread: common classes are answered for first.
+def coverage_classes(selection: Selection) -> pd.DataFrame:
+    """What becomes of each class at each of CLASS_COVERAGES.
+
+    Certainty is not evenly spread: common classes are answered for first.
 
     Returns:
         score, coverage, dx, images (answered for), answered (their share of the class) and recall (of those), with
@@ -245,8 +240,8 @@ def coverage_classes(selection: Selection, coverages: Sequence[float] = CLASS_CO
     rows = []
     alone = bootstrap.one_lesion_classes(selection.labels, selection.groups)
     for name, certainty in selection.certainties.items():
-        shares, recalls = answered(selection.labels, selection.losses, certainty, coverages, selection.weights)
-        for place, coverage in enumerate(coverages):
+        shares, recalls = answered(selection.labels, selection.losses, certainty, CLASS_COVERAGES, selection.weights)
+        for place, coverage in enumerate(CLASS_COVERAGES):
             images = _accepted(certainty, coverage)
             for k, dx in enumerate(CLASSES):
                 own = {"answered": shares[:, place, k], "recall": recalls[:, place, k]}
@@ -270,10 +265,10 @@ def _accepted(certainty: np.ndarray, coverage: float) -> np.ndarray:
 
 def _checked(coverages: Sequence[float]) -> np.ndarray:
     """`coverages`, float64 [K], if they are in range."""
-    coverages = np.asarray(coverages, dtype=np.float64)
-    if not ((coverages > 0) & (coverages <= 1)).all():
-        raise ValueError(f"coverages must lie above 0 and up to 1, not {coverages.min():g} to {coverages.max():g}")
-    return coverages
+    asked = np.asarray(coverages, dtype=np.float64)
+    if not ((asked > 0) & (asked <= 1)).all():
+        raise ValueError(f"coverages must lie above 0 and up to 1, not {asked.min():g} to {asked.max():g}")
+    return asked
 
 
 def _order(losses: np.ndarray, certainty: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ nothing can be said about it. NumPy and pandas are all it needs.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -91,7 +92,7 @@ class Group:
     counts: np.ndarray
 
     @property
-    def head(self) -> dict[str, str]:
+    def head(self) -> dict[str, Any]:
         """What a row about it begins with."""
         return {"attribute": self.attribute, "group": self.name}
 
@@ -126,7 +127,7 @@ def counted(scored: Scored, weights: np.ndarray) -> list[Group]:
 def groups(scored: Scored, parts: list[Group]) -> pd.DataFrame:
     """The groups: attribute, group, images, lesions, classes (those present, each with its number of lesions)."""
     return pd.DataFrame(
-        [group.head | _contents(scored.labels[group.rows], scored.lesions[group.rows]) for group in parts]
+        [{**group.head, **_contents(scored.labels[group.rows], scored.lesions[group.rows])} for group in parts]
     )
 
 
@@ -147,7 +148,7 @@ def group_scores(scored: Scored, parts: list[Group], weights: np.ndarray, confid
                 basis = _basis(metric, labels, lesions)
                 low_high = _columns("value", values[metric], confidence, one_lesion=basis["lesions"] == 1)
                 small = {"small": _small(metric, labels, lesions)}
-                rows.append(group.head | {"metric": metric} | basis | low_high | small)
+                rows.append({**group.head, "metric": metric, **basis, **low_high, **small})
     return pd.DataFrame(rows)
 
 
@@ -167,7 +168,7 @@ def group_differences(scored: Scored, parts: list[Group], confidence: float) -> 
             if not np.isnan(change[0]):
                 sides = [(metric, scored.labels[part], scored.lesions[part]) for part in (group.rows, others)]
                 small = {"small": "yes" if "yes" in [_small(*side) for side in sides] else "no"}
-                rows.append(group.head | {"metric": metric} | _columns("difference", change, confidence) | small)
+                rows.append({**group.head, "metric": metric, **_columns("difference", change, confidence), **small})
     return pd.DataFrame(rows, columns=["attribute", "group", "metric", "difference", "low", "high", "small"])
 
 

@@ -5,13 +5,13 @@ that a method from anywhere can be set beside its models. Needs neither images n
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
 
 from skinlesions.core import paths
-from skinlesions.core.classes import CLASSES
+from skinlesions.core.classes import CLASSES, class_indices
 from skinlesions.core.names import CLASS_METRIC_NAMES, METRIC_NAMES
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import influence
@@ -38,6 +38,15 @@ SCORES = (
     *((metric, "") for metric in (*OVERALL_METRICS, "macro_average_precision")),
     *((metric, dx) for metric in CLASS_METRIC_NAMES for dx in CLASSES),
 )
+
+
+class Settings(TypedDict):
+    """How `score` computes the intervals."""
+
+    confidence: float
+    resamples: int
+    seed: int
+    method: str
 
 
 def score(
@@ -101,17 +110,20 @@ def report(
         paths.relative(predictions),
         paths.relative(ground_truth),
     )
-    labels = isic_csv.labels(matched)
+    labels = class_indices(matched["dx"]).to_numpy()
     has_lesions = bool(matched["lesion_id"].notna().all())
     groups = matched["lesion_id" if has_lesions else "image"].to_numpy(dtype=str)
     probabilities = isic_csv.probabilities(matched)
-    settings = {"confidence": confidence, "resamples": resamples, "seed": seed, "method": method}
+    settings: Settings = {"confidence": confidence, "resamples": resamples, "seed": seed, "method": method}
     return score(labels, probabilities, groups, **settings), {
         "images": len(matched),
         "images_by_class": {dx: int((labels == k).sum()) for k, dx in enumerate(CLASSES)},
         "lesions": len(np.unique(groups)) if has_lesions else None,
         "resampled": "lesions" if has_lesions else "images",
-        **settings,
+        "confidence": confidence,
+        "resamples": resamples,
+        "seed": seed,
+        "method": method,
     }
 
 

@@ -139,7 +139,7 @@ def explain(description: Description, pixels: np.ndarray, fold: np.ndarray, clas
 
 def is_empty(maps: np.ndarray) -> np.ndarray:
     """Which of maps [n, h, w] are zero everywhere: no cell speaks for the class. bool [n]."""
-    return ~np.asarray(maps).any(axis=(1, 2))
+    return ~np.any(maps, axis=(1, 2))
 
 
 def scaled(maps: np.ndarray, size: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import seaborn
 from matplotlib.figure import Figure
 
 from skinlesions.core.classes import CLASSES
-from skinlesions.figures.style import ACCENT, CELLS, CLASS_COLORS, CONTRAST, GRID_COLOR, MUTED
+from skinlesions.figures.style import ACCENT, CELLS, CLASS_COLORS, CONTRAST, MUTED, gridlines, whiskers
 
 # More numbers than these under a narrow panel run into each other.
 MOST_TICKS = 5
@@ -49,7 +49,7 @@ def strategies(table: pd.DataFrame, chosen: str) -> Figure:
     right.set_xlabel("recall on the test folds, %")
     right.tick_params(length=0)
     score = table["balanced_accuracy"]
-    reach = np.stack([score - table["low"], table["high"] - score]).clip(0)
+    reach = whiskers(table, "balanced_accuracy", ends="")
     left.errorbar(score, positions, xerr=reach, fmt="o", color=ACCENT, capsize=3, label="test folds, with interval")
     validated = table["validation_balanced_accuracy"]
     left.scatter(validated, positions + 0.22, marker="D", s=22, color=CONTRAST, label="validation folds")
@@ -57,8 +57,7 @@ def strategies(table: pd.DataFrame, chosen: str) -> Figure:
     left.set_yticks(positions, table["strategy"].str.replace("_", " "))
     for label, strategy in zip(left.get_yticklabels(), table["strategy"], strict=True):
         label.set_fontweight("bold" if strategy == chosen else "normal")
-    left.grid(axis="x", color=GRID_COLOR)
-    left.set_axisbelow(True)
+    gridlines(left, "x")
     figure.legend(loc="outside lower left", ncols=2)
     return figure
 

@@ -1,6 +1,7 @@
 """The figures about calibration: what a model states against what is so, and how far each way to scale it gets."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,12 +12,12 @@ from matplotlib.lines import Line2D
 
 from skinlesions.core.names import CALIBRATION_NAMES as WAY_NAMES
 from skinlesions.evaluation.reliability import CHANCES, PREDICTED, SCORE_NAMES
-from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED, OTHER_COLORS
+from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED, OTHER_COLORS, gridlines, whiskers
 
 COLUMNS = 4
 
 # Told apart by shape, and the way as trained by being hollow, as well as by colour.
-STYLES = {
+STYLES: dict[str, dict[str, Any]] = {
     "as_trained": {"color": CONTRAST, "marker": "o", "mfc": "white", "ls": "--"},
     "temperature": {"color": OTHER_COLORS[2], "marker": "D", "ls": ":"},
     "vector": {"color": ACCENT, "marker": "s", "ls": "-"},
@@ -73,15 +74,14 @@ def errors(table: pd.DataFrame, scores: Sequence[str] = ("nll", "class_ece")) ->
         for place, way in enumerate(ways):
             own = table[table["way"] == way]
             rows = np.array([-models.index(name) for name in own["model"]]) + 0.4 - step * (place + 0.5)
-            reach = np.stack([own[score] - own[f"{score}_low"], own[f"{score}_high"] - own[score]]).clip(0)
+            reach = whiskers(own, score)
             style = {**STYLES[way], "ls": "none", "ms": 4, "mew": 1}
             axes.errorbar(own[score], rows, xerr=reach, elinewidth=1.2, **style)
             if score in CHANCES:
                 axes.plot(own[f"{score}_chance"], rows, ls="none", marker="|", ms=6, mew=1.5, color=MUTED)
         axes.set_title(SCORE_NAMES[score], fontsize=10)
         axes.locator_params(axis="x", nbins=6)
-        axes.set_axisbelow(True)
-        axes.grid(axis="x", color=GRID_COLOR)
+        gridlines(axes, "x")
         axes.tick_params(axis="y", length=0)
         for row in range(1, len(models)):
             axes.axhline(0.5 - row, color=GRID_COLOR, lw=0.8, zorder=0)
@@ -98,7 +98,7 @@ def errors(table: pd.DataFrame, scores: Sequence[str] = ("nll", "class_ece")) ->
 
 def _curve(axes: Axes, rows: pd.DataFrame, way: str) -> None:
     """One way's bins with their intervals, joined."""
-    reach = np.stack([rows["share"] - rows["low"], rows["high"] - rows["share"]]).clip(0)
+    reach = whiskers(rows, "share", ends="")
     axes.errorbar(rows["confidence"], rows["share"], yerr=reach, ms=4, mew=1.1, lw=1.2, elinewidth=1, **STYLES[way])
 
 
@@ -113,8 +113,7 @@ def _diagonal(axes: Axes, *, root: bool) -> None:
     # A little room for markers at the edges.
     ends = (-0.0006, 1.05) if root else (-0.025, 1.025)
     axes.set(xlim=ends, ylim=ends, box_aspect=1)
-    axes.set_axisbelow(True)
-    axes.grid(color=GRID_COLOR)
+    gridlines(axes)
 
 
 def _root(values: np.ndarray) -> np.ndarray:

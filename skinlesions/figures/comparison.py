@@ -14,7 +14,7 @@ from skinlesions.core.classes import CLASSES
 from skinlesions.core.names import ALWAYS_NV, METRIC_NAMES, display_name
 from skinlesions.core.names import ENSEMBLE_NAMES as WAY_NAMES
 from skinlesions.evaluation.ensembles import REFERENCE
-from skinlesions.figures.style import ACCENT, CELLS, CLASS_COLORS, CONTRAST, GRID_COLOR, LIGHT, MUTED, ink
+from skinlesions.figures.style import ACCENT, CELLS, CLASS_COLORS, CONTRAST, LIGHT, MUTED, gridlines, ink, whiskers
 
 # How models.networks calls a model without a backbone, for which there are no weights to be had; not imported: figures
 # need no Keras.
@@ -50,7 +50,7 @@ def scores(comparison: pd.DataFrame, confidence: float) -> Figure:
     for offset, (metric, color) in zip((-0.27, 0, 0.27), BAR_COLORS.items(), strict=True):
         values = comparison[metric]
         axes.bar(positions + offset, values, width=0.25, color=color, label=METRIC_NAMES[metric])
-        axes.errorbar(positions + offset, values, _whiskers(comparison, metric), fmt="none", ecolor=WHISKER, lw=1)
+        axes.errorbar(positions + offset, values, whiskers(comparison, metric), fmt="none", ecolor=WHISKER, lw=1)
     for position, value, high in zip(
         positions, comparison["balanced_accuracy"], comparison["balanced_accuracy_high"], strict=True
     ):
@@ -58,8 +58,7 @@ def scores(comparison: pd.DataFrame, confidence: float) -> Figure:
     axes.set_xticks(positions, labels(comparison), rotation=30, ha="right", rotation_mode="anchor")
     axes.set_ylim(0, 1)
     axes.set_ylabel(f"score, with {100 * confidence:g} % interval")
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", color=GRID_COLOR)
+    gridlines(axes, "y")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     return figure
 
@@ -80,7 +79,7 @@ def forest(comparison: pd.DataFrame, folds: pd.DataFrame) -> Figure:
         own = folds.loc[folds["model"] == model, "balanced_accuracy"]
         axes.plot(own, np.full(len(own), position - 0.22), "o", color=MUTED, ms=3, mew=0)
     axes.errorbar(
-        comparison[metric], positions, xerr=_whiskers(comparison, metric), fmt="o", color=ACCENT, ms=6, lw=2, capsize=0
+        comparison[metric], positions, xerr=whiskers(comparison, metric), fmt="o", color=ACCENT, ms=6, lw=2, capsize=0
     )
     rows = comparison[[metric, f"{metric}_low", f"{metric}_high"]].itertuples(index=False)
     for position, (value, low, high) in zip(positions, rows, strict=True):
@@ -109,10 +108,7 @@ def differences(differences: pd.DataFrame, alpha: float) -> Figure:
         alpha: pairs whose Holm-adjusted p-value is below it are printed bold.
     """
     if differences.empty:
-        figure, axes = plt.subplots(figsize=(5, 1))
-        axes.text(0.5, 0.5, "one model, no pairs", ha="center", va="center", transform=axes.transAxes)
-        axes.axis("off")
-        return figure
+        return _words("one model, no pairs")
     order = list(dict.fromkeys([*differences["model"], *differences["other"]]))
     size = len(order) - 1
     points = np.full((size, size), np.nan)
@@ -154,13 +150,12 @@ def recalls(classes: pd.DataFrame) -> Figure:
     figure, panels = plt.subplots(1, len(CLASSES), figsize=(12, 1.8 + 0.34 * len(models)), sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, CLASSES, strict=True):
         own = classes[classes["dx"] == name].set_index("model").loc[models]
-        reach = _whiskers(own, "recall")
+        reach = whiskers(own, "recall")
         axes.errorbar(own["recall"], positions, xerr=reach, fmt="o", color=CLASS_COLORS[name], ms=4, lw=1.5)
         axes.set_title(f"{name}\n{own['images'].iloc[0]:,} images", fontsize=10)
         axes.set_xlim(-0.04, 1.04)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
-        axes.set_axisbelow(True)
-        axes.grid(color=GRID_COLOR)
+        gridlines(axes)
         axes.tick_params(axis="y", length=0)
     panels[0, 0].set_yticks(positions, [display_name(name) for name in models])
     panels[0, 0].set_ylim(positions[-1] - 0.6, 0.6)
@@ -179,7 +174,7 @@ def ensembles(table: pd.DataFrame) -> Figure:
     positions = -np.arange(len(others))
     gain = 100 * others[["difference", "difference_low", "difference_high"]]
     axes.axvline(0, color=CONTRAST, lw=1, ls="--")
-    reach = _whiskers(gain, "difference")
+    reach = whiskers(gain, "difference")
     axes.errorbar(gain["difference"], positions, xerr=reach, fmt="o", color=ACCENT, ms=6, lw=2)
     for position, row in zip(positions, others.itertuples(), strict=True):
         text = f"{row.balanced_accuracy:.3f} ({row.balanced_accuracy_low:.3f}–{row.balanced_accuracy_high:.3f})"
@@ -197,15 +192,12 @@ def transfer(table: pd.DataFrame) -> Figure:
         table: transfer.table(...); without a pair the figure says so.
     """
     if table.empty:
-        figure, axes = plt.subplots(figsize=(5, 1))
-        axes.text(0.5, 0.5, "no pair of models to compare", ha="center", va="center", transform=axes.transAxes)
-        axes.axis("off")
-        return figure
+        return _words("no pair of models to compare")
     figure, axes = plt.subplots(figsize=(8.5, 1.3 + 0.75 * len(table)))
     positions = -np.arange(len(table), dtype=float)
     axes.hlines(positions, table["other_score"], table["score"], color=LIGHT, lw=4)
     for score, prefix, marker, color in (("other_score", "other", "s", CONTRAST), ("score", "score", "o", ACCENT)):
-        reach = np.stack([table[score] - table[f"{prefix}_low"], table[f"{prefix}_high"] - table[score]]).clip(0)
+        reach = whiskers(table, score, ends=f"{prefix}_")
         axes.errorbar(table[score], positions, xerr=reach, fmt=marker, color=color, ms=7, lw=2)
     for position, row in zip(positions, table.itertuples(), strict=True):
         text = f"{100 * row.difference:+z.1f} points ({100 * row.low:+z.1f} to {100 * row.high:+z.1f})"
@@ -214,8 +206,7 @@ def transfer(table: pd.DataFrame) -> Figure:
     axes.set_yticks(positions, names, fontsize=9)
     axes.set_ylim(positions[-1] - 0.6, 0.6)
     axes.set_xlim(0, 1)
-    axes.set_axisbelow(True)
-    axes.grid(axis="x", color=GRID_COLOR)
+    gridlines(axes, "x")
     axes.set_xlabel("balanced accuracy")
     legend = [
         Line2D([], [], color=CONTRAST, marker="s", ms=7, lw=2, label="with what it replaces"),
@@ -246,7 +237,7 @@ def claims(claims: pd.DataFrame) -> Figure:
     axes.errorbar(
         claims["our_balanced_accuracy"],
         positions - 0.22,
-        xerr=_whiskers(claims, "our_balanced_accuracy"),
+        xerr=whiskers(claims, "our_balanced_accuracy"),
         fmt="o",
         color=ACCENT,
         ms=6,
@@ -257,14 +248,14 @@ def claims(claims: pd.DataFrame) -> Figure:
     axes.set_ylim(positions[-1] - 0.6, 0.5)
     axes.set_xlim(0, 1)
     axes.set_xlabel("score")
-    axes.set_axisbelow(True)
-    axes.grid(axis="x", color=GRID_COLOR)
+    gridlines(axes, "x")
     axes.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=2, fontsize=9)
     return figure
 
 
-def _whiskers(table: pd.DataFrame, metric: str) -> np.ndarray:
-    """How far the interval of `metric` reaches below and above its estimate, float64 [2, N]."""
-    reach = np.stack([table[metric] - table[f"{metric}_low"], table[f"{metric}_high"] - table[metric]])
-    # A percentile interval need not hold its estimate; the whisker then ends there.
-    return reach.clip(0)
+def _words(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure, axes = plt.subplots(figsize=(5, 1))
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
+    axes.axis("off")
+    return figure

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from skinlesions.data import duplicates
+from skinlesions.data import duplicates, registration
 from skinlesions.figures.pictures import thumbnail
 
 # Pairs to a row of the figure, and the side of a picture in pixels.
@@ -42,9 +42,9 @@ def pairs(table: pd.DataFrame, images: np.ndarray, index: pd.DataFrame, most: in
 
 def _side_by_side(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """`first`, and `second` laid on it as far as they can be registered, as one small picture, uint8 [H, W, 3]."""
-    registration = duplicates.register(duplicates.keypoints(first), duplicates.keypoints(second))
-    if registration:
-        moved, inside = duplicates.laid_on(second, registration.transform)
+    found = registration.register(registration.keypoints(first), registration.keypoints(second))
+    if found:
+        moved, inside = registration.laid_on(second, found.transform)
         second = np.where(inside[..., None], np.clip(np.round(moved), 0, 255), 255).astype("uint8")
     gap = np.full((THUMBNAIL, 4, 3), 255, "uint8")
     return np.concatenate([thumbnail(first, THUMBNAIL), gap, thumbnail(second, THUMBNAIL)], axis=1)

@@ -42,8 +42,8 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
         uint8 [THUMBNAIL, THUMBNAIL, 3].
     """
     size = (THUMBNAIL, THUMBNAIL)
-    grey = Image.fromarray(np.asarray(image)).convert("L").resize(size, Image.Resampling.BOX)
-    grey = np.asarray(grey, "float64")[..., None].repeat(3, axis=2)
+    small = Image.fromarray(np.asarray(image)).convert("L").resize(size, Image.Resampling.BOX)
+    grey = np.asarray(small, "float64")[..., None].repeat(3, axis=2)
     unseen = np.asarray(Image.fromarray(np.isnan(heat)).resize(size, Image.Resampling.NEAREST))
     warm = Image.fromarray(np.nan_to_num(heat).astype("float32")).resize(size, Image.Resampling.BILINEAR)
     mixed = _mixed(grey, np.clip(np.asarray(warm, "float64"), 0, 1))

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from skinlesions.figures.comparison import labels
-from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED
+from skinlesions.figures.style import ACCENT, CONTRAST, MUTED, gridlines
 
 # How far above and below the line of its model each of the two results is drawn.
 APART = 0.17
@@ -35,8 +35,7 @@ def against(against: pd.DataFrame, folds: pd.DataFrame) -> Figure:
     axes.set_ylim(positions[-1] - 0.6, 0.6)
     axes.set_xlim(0, 1)
     axes.set_xlabel("balanced accuracy (mean recall of the classes)")
-    axes.set_axisbelow(True)
-    axes.grid(axis="x", color=GRID_COLOR)
+    gridlines(axes, "x")
     legend = [
         Line2D([], [], color=ACCENT, marker="o", lw=2, label="HAM10000, out of fold"),
         Line2D([], [], color=CONTRAST, marker="s", lw=2, label="external set"),

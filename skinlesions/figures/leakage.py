@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 
 from skinlesions.evaluation.injection import HEADS
 from skinlesions.evaluation.leakage import ALL, EXPOSED, UNEXPOSED
-from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, GRID_COLOR, MUTED, OTHER_COLORS, legend
+from skinlesions.figures.style import ACCENT, CLASS_COLORS, CONTRAST, MUTED, OTHER_COLORS, gridlines, legend, whiskers
 
 # From the head that remembers least to the one that only remembers; told apart by marker too.
 HEAD_COLORS = {"logistic_regression": ACCENT, "weak_penalty": OTHER_COLORS[2], "nearest_neighbour": CONTRAST}
@@ -64,8 +64,7 @@ def doses(table: pd.DataFrame, confidence: float) -> Figure:
         axes.set_title(f"{title}{count}", loc="left")
         axes.set_xticks([0, 25, 50, 75, 100])
         axes.set_xlim(-16, 116)
-        axes.set_axisbelow(True)
-        axes.grid(axis="y", color=GRID_COLOR)
+        gridlines(axes, "y")
     panels[0].set_ylim(bottom - margin, top + margin)
     panels[0].set_ylabel(f"balanced accuracy, with {100 * confidence:g} % band")
     figure.supxlabel("lesions with several images: share of them whose other images are trained on, %", fontsize=10)
@@ -103,13 +102,12 @@ def changes(table: pd.DataFrame, confidence: float) -> Figure:
     for axes, (head, name) in zip(panels, HEADS.items(), strict=True):
         rows = own[own["head"] == head]
         positions = -np.arange(len(rows))
-        reach = 100 * np.stack([rows["change"] - rows["low"], rows["high"] - rows["change"]]).clip(0)
+        reach = 100 * whiskers(rows, "change", ends="")
         style = {"fmt": HEAD_MARKERS[head], "color": HEAD_COLORS[head], "ms": 5, "lw": 1.8}
         axes.errorbar(100 * rows["change"], positions, xerr=reach, **style)
         axes.axvline(0, color=MUTED, lw=1)
         axes.set_title(name, loc="left")
-        axes.set_axisbelow(True)
-        axes.grid(axis="x", color=GRID_COLOR)
+        gridlines(axes, "x")
         axes.tick_params(axis="y", length=0)
     labels = [
         f"{metric.removeprefix('recall_').replace('_', ' ').replace('auc', 'AUC')}"
@@ -132,8 +130,8 @@ def original(shared: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     colors = [CLASS_COLORS.get(name, MUTED) for name in shared["dx"]]
     positions = -np.arange(len(shared))
     left.barh(positions, 100 * shared["share"], color=colors, height=0.7)
-    for position, row in zip(positions, shared.itertuples(), strict=True):
-        left.text(100 * row.share + 1.5, position, f"{row.shared:,} of {row.images:,}", va="center", fontsize=9)
+    for height, row in zip(positions, shared.itertuples(), strict=True):
+        left.text(100 * row.share + 1.5, height, f"{row.shared:,} of {row.images:,}", va="center", fontsize=9)
     left.set_yticks(positions, shared["dx"])
     left.set_xlim(0, 100)
     left.tick_params(axis="y", length=0)
@@ -141,9 +139,9 @@ def original(shared: pd.DataFrame, scores: pd.DataFrame) -> Figure:
 
     groups = [(part, head) for part in (EXPOSED, ALL) for head in HEADS]
     balanced = scores[scores["metric"] == "balanced_accuracy"].set_index(["part", "head"])
-    for position, key in enumerate(groups):
+    for place, key in enumerate(groups):
         if key in balanced.index:
-            _both_ways(right, -position - (position >= len(HEADS)), balanced.loc[key], HEAD_COLORS[key[1]])
+            _both_ways(right, -place - (place >= len(HEADS)), balanced.loc[key], HEAD_COLORS[key[1]])
     rows = [-position - (position >= len(HEADS)) for position in range(len(groups))]
     right.set_yticks(rows, [HEADS[head].replace(", ", ",\n") for _, head in groups], fontsize=9)
     for part, row in zip((EXPOSED, ALL), (0.62, -len(HEADS) - 0.38), strict=True):
@@ -154,8 +152,7 @@ def original(shared: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     right.set_ylim(rows[-1] - 0.6, 1.1)
     right.tick_params(axis="y", length=0)
     right.set_xlabel("balanced accuracy")
-    right.set_axisbelow(True)
-    right.grid(axis="x", color=GRID_COLOR)
+    gridlines(right, "x")
     marks = {
         "lesion-mates out": {"marker": "o", "mfc": "white"},
         "lesion-mates in, as many images": {"marker": "o"},
@@ -197,8 +194,7 @@ def selection(epochs: pd.DataFrame, table: pd.DataFrame) -> Figure:
         axes.plot(row["validation_epoch"], row["by_validation"], "o", color=ACCENT, mfc="white", ms=8, mew=1.8)
         axes.plot(row["test_epoch"], row["by_test"], "D", color=CONTRAST, ms=7)
         axes.set_title(f"fold {fold}: {100 * row['change']:+z.1f}", loc="left")
-        axes.set_axisbelow(True)
-        axes.grid(axis="y", color=GRID_COLOR)
+        gridlines(axes, "y")
     panels[0, 0].set_ylabel("balanced accuracy")
     figure.supxlabel("epoch; beside the fold, what the choice on its test images adds, in points", fontsize=10)
     entries = {

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from skinlesions.core.formatting import estimate
 from skinlesions.core.names import TASK_NAMES
-from skinlesions.figures.style import GRID_COLOR, MUTED, OTHER_COLORS, legend
+from skinlesions.figures.style import MUTED, OTHER_COLORS, gridlines, legend
 
 # Told apart by line as well; more models than these are too many for one panel.
 COLORS = OTHER_COLORS[:4]
@@ -49,7 +49,7 @@ def curves(table: pd.DataFrame, points: pd.DataFrame, discrimination: pd.DataFra
         left.set_ylabel("sensitivity (share found)")
         right.set_xlabel("recall (share found)")
         right.set_ylabel("precision (share of the called that are right)")
-    entries = {model: _handle(number) for number, model in enumerate(models)}
+    entries: dict[str, Line2D | list[Line2D]] = {model: _handle(number) for number, model in enumerate(models)}
     marks = [Line2D([], [], **_marker(number)) for number in range(len(models))]
     entries |= {"thresholds chosen on validation folds": marks, "no skill": Line2D([], [], color=MUTED, lw=1, ls=":")}
     legend(figure, entries)
@@ -75,8 +75,7 @@ def net_benefit(table: pd.DataFrame) -> Figure:
         axes.set_ylim(min(-0.15 * top, 1.1 * chosen["low"].min()), 1.08 * top)
         axes.set_xlim(0, table["x"][table["curve"] == "net_benefit"].max())
         axes.set_title(TASK_NAMES[task], loc="left")
-        axes.set_axisbelow(True)
-        axes.grid(color=GRID_COLOR)
+        gridlines(axes)
         axes.set_xlabel("threshold probability")
     panels[0, 0].set_ylabel("net benefit (true positives per image)")
     entries = {model: _handle(number) for number, model in enumerate(models)}
@@ -111,5 +110,4 @@ def _unit_square(axes: Axes) -> None:
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.set_aspect("equal")
-    axes.set_axisbelow(True)
-    axes.grid(color=GRID_COLOR)
+    gridlines(axes)

@@ -10,7 +10,7 @@ from skinlesions.core.classes import CLASSES
 from skinlesions.core.names import CERTAINTY_NAMES as SCORE_NAMES
 from skinlesions.evaluation.selective import REFERENCE
 from skinlesions.figures.operating_points import COLORS, LINES
-from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED
+from skinlesions.figures.style import ACCENT, CONTRAST, MUTED, gridlines, whiskers
 
 RISKS = {"risk": "rate of error", "balanced_risk": "rate of error if all classes were equally common"}
 SHARES = {"answered": "share of the class answered for", "recall": "recall among the images answered for"}
@@ -41,8 +41,7 @@ def risks(curves: pd.DataFrame) -> Figure:
         axes.set_xlim(0, 1.01)
         axes.set_ylim(0, max(1.05 * curves[f"{metric}_high"].max(), 0.01))
         axes.set_xlabel("coverage (share of the images answered for)")
-        axes.set_axisbelow(True)
-        axes.grid(color=GRID_COLOR)
+        gridlines(axes)
     legend = [
         Line2D([], [], color=color, ls=line, lw=1.8, label=SCORE_NAMES.get(score, score))
         for score, color, line in zip(scores, COLORS, LINES, strict=False)
@@ -69,15 +68,14 @@ def classes(table: pd.DataFrame, score: str = REFERENCE) -> Figure:
             if metric == "answered" and coverage == 1:
                 continue
             own = table[table["coverage"] == coverage].set_index("dx").loc[list(CLASSES)]
-            reach = np.stack([own[metric] - own[f"{metric}_low"], own[f"{metric}_high"] - own[metric]]).clip(0)
+            reach = whiskers(own, metric)
             shift = 0.2 * ((len(styles) - 1) / 2 - place)
             axes.errorbar(own[metric], rows + shift, xerr=reach, ls="", elinewidth=1.5, **style)
             if metric == "answered":
                 axes.axvline(coverage, color=style["color"], lw=1, ls=":")
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlim(-0.03, 1.03)
-        axes.set_axisbelow(True)
-        axes.grid(axis="x", color=GRID_COLOR)
+        gridlines(axes, "x")
         axes.tick_params(axis="y", length=0)
     panels[0].set_yticks(rows, CLASSES)
     panels[0].set_ylim(rows[-1] - 0.6, 0.6)

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
@@ -55,7 +59,25 @@ def ink(color: object) -> str:
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.5 else "black"
 
 
-def legend(figure: Figure, entries: Mapping[str, Artist | Sequence[Artist]], **settings: object) -> None:
+def gridlines(axes: Axes, axis: Literal["both", "x", "y"] = "both") -> None:
+    """Pale lines across `axes`, from the ticks of `axis`, behind all that is drawn."""
+    axes.set_axisbelow(True)
+    axes.grid(axis=axis, color=GRID_COLOR)
+
+
+def whiskers(table: pd.DataFrame, name: str, ends: str | None = None) -> np.ndarray:
+    """How far the interval of `name` reaches below and above its estimate, float64 [2, N].
+
+    Args:
+        ends: what stands before `low` and `high` in the names of the ends; None: `name` and a line.
+    """
+    prefix = f"{name}_" if ends is None else ends
+    reach = np.stack([table[name] - table[f"{prefix}low"], table[f"{prefix}high"] - table[name]])
+    # A percentile interval need not hold its estimate; the whisker then ends there.
+    return reach.astype(np.float64).clip(0)
+
+
+def legend(figure: Figure, entries: Mapping[str, Artist | Sequence[Artist]], **settings: Any) -> None:
     """A legend outside the panels of `figure`.
 
     Args:
@@ -65,9 +87,8 @@ def legend(figure: Figure, entries: Mapping[str, Artist | Sequence[Artist]], **s
     # A character is about 0.075 inches wide, a mark with what is around it about 8 characters.
     columns = int(figure.get_figwidth() / (0.075 * (8 + max(map(len, entries)))))
     handles = [entry if isinstance(entry, Artist) else tuple(entry) for entry in entries.values()]
-    own = {"handler_map": {tuple: HandlerTuple(ndivide=None)}, "fontsize": 9, "loc": "outside upper center"}
-    own["ncols"] = max(1, min(columns, len(entries)))
-    figure.legend(handles, list(entries), **(own | settings))
+    own: dict[str, Any] = {"fontsize": 9, "loc": "outside upper center", "ncols": max(1, min(columns, len(entries)))}
+    figure.legend(handles, list(entries), handler_map={tuple: HandlerTuple(ndivide=None)}, **(own | settings))
 
 
 def save(figure: Figure, folder: Path, name: str) -> Figure:

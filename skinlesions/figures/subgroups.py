@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from skinlesions.core.formatting import estimate
 from skinlesions.core.names import ALL, ATTRIBUTE_NAMES, MINIMUM_LESIONS
 from skinlesions.core.names import GROUP_METRIC_NAMES as METRIC_NAMES
-from skinlesions.figures.style import ACCENT, CONTRAST, GRID_COLOR, MUTED
+from skinlesions.figures.style import ACCENT, CONTRAST, MUTED, gridlines, whiskers
 
 SHOWN = ("balanced_accuracy", "recall_mel", "sensitivity", "specificity")
 
@@ -38,13 +38,12 @@ def scores(table: pd.DataFrame, metrics: tuple[str, ...] = SHOWN) -> Figure:
         for is_small, style in (("no", {"color": ACCENT}), ("yes", {"color": MUTED, "mfc": "white"})):
             part = own[own["small"] == is_small]
             positions = [rows[key] for key in zip(part["attribute"], part["group"], strict=True)]
-            reach = np.stack([part["value"] - part["low"], part["high"] - part["value"]]).clip(0)
+            reach = whiskers(part, "value", ends="")
             axes.errorbar(part["value"], positions, xerr=reach, fmt="o", ms=5, lw=1.5, **style)
         axes.set_title(METRIC_NAMES[metric].replace(" to ", " to\n").replace(" on ", " on\n"), fontsize=10)
         axes.set_xlim(-0.03, 1.03)
         axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
-        axes.set_axisbelow(True)
-        axes.grid(axis="x", color=GRID_COLOR)
+        gridlines(axes, "x")
         axes.tick_params(axis="y", length=0)
     first = np.atleast_1d(panels)[0]
     heads = {attribute: 1 + max(row for key, row in rows.items() if key[0] == attribute) for attribute in attributes}
@@ -96,8 +95,7 @@ def nevi(table: pd.DataFrame) -> Figure:
     for axes, metric, title in zip(
         panels, ("recall", "specificity"), ("called nv", "not called malignant"), strict=True
     ):
-        low, high = own[f"{metric}_low"], own[f"{metric}_high"]
-        reach = np.stack([own[metric] - low, high - own[metric]]).astype(float).clip(0)
+        reach = whiskers(own, metric)
         axes.errorbar(own[metric].astype(float), positions, xerr=reach, fmt="o", color=ACCENT, ms=6, lw=2)
         for position, row in zip(positions, own.to_dict("records"), strict=True):
             side = "right" if row[metric] > 0.5 else "left"
@@ -106,8 +104,7 @@ def nevi(table: pd.DataFrame) -> Figure:
         axes.set_title(f"share of the nevi {title}", fontsize=10)
         axes.set_xlim(-0.02, 1.02)
         axes.set_xticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])
-        axes.set_axisbelow(True)
-        axes.grid(axis="x", color=GRID_COLOR)
+        gridlines(axes, "x")
         axes.tick_params(axis="y", length=0)
     labels = [f"{row.dx_type.replace('_', '-')} (n = {row.images:,})" for row in own.itertuples()]
     panels[0].set_yticks(positions, labels)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from skinlesions.figures.style import GRID_COLOR, OTHER_COLORS, legend
+from skinlesions.figures.style import OTHER_COLORS, gridlines, legend
 
 # What each panel shows, and what is said at its axis.
 PANELS = {
@@ -48,8 +48,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         axes.set_ylabel(label)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.set_axisbelow(True)
-        axes.grid(axis="y", color=GRID_COLOR)
+        gridlines(axes, "y")
     entries = {f"fold {fold}": Line2D([], [], lw=1.5, **look) for fold, look in looks.items()}
     entries["kept epoch"] = Line2D([], [], ls="", marker="o", ms=7, mfc="white", mec="black")
     legend(figure, entries, loc="outside lower center")

@@ -30,6 +30,8 @@ def find(inputs: Sequence[Path]) -> tuple[list[ImageFile], list[str]]:
     raise_faults("inputs", [f"{paths.relative(path)} does not exist; correct the path" for path in absent])
     images: list[ImageFile] = []
     faults: list[str] = []
+    found: list[ImageFile]
+    wrong: list[str]
     for path in inputs:
         if path.is_dir():
             found, wrong = [ImageFile(file.stem, file, None) for file in _in_folder(path)], []

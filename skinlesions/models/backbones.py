@@ -52,14 +52,14 @@ class Preprocess(keras.layers.Layer):
 
 
 # The four conventions of keras.applications, as arguments of Preprocess.
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-UNCHANGED = {}
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+UNCHANGED: dict[str, object] = {}
 MINUS_ONE_TO_ONE = {"scale": (1 / 127.5,) * 3, "offset": (-1.0,) * 3}
 CAFFE = {"offset": (-103.939, -116.779, -123.68), "reverse_channels": True}
 TORCH = {
-    "scale": tuple(1 / (255 * deviation) for deviation in _IMAGENET_DEVIATION),
-    "offset": tuple(-mean / deviation for mean, deviation in zip(_IMAGENET_MEAN, _IMAGENET_DEVIATION, strict=True)),
+    "scale": tuple(1 / (255 * deviation) for deviation in IMAGENET_DEVIATION),
+    "offset": tuple(-mean / deviation for mean, deviation in zip(IMAGENET_MEAN, IMAGENET_DEVIATION, strict=True)),
 }
 
 

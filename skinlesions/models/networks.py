@@ -124,6 +124,7 @@ def classifier(description: Description, network: keras.Model) -> keras.Model:
         uint8 images [n, S, S, 3] in, logits float32 [n, 7] out; layers images, preprocess, trunk, pool, standardise,
         hidden, dropout, logits.
     """
+    assert description.pooling is not None  # only the baseline CNN, which has no trunk, has none
     pixels = keras.Input(network.input_shape[1:], dtype="uint8", name="images")
     preprocessing = backbones.architecture(description.architecture).preprocessing
     maps = network(backbones.Preprocess(name="preprocess", **preprocessing)(pixels))

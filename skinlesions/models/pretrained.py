@@ -4,6 +4,7 @@ Whatever the source, the result is one `.weights.h5` file that loads into the pl
 """
 
 import os
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,23 +21,30 @@ RANDOM_SEED = 0
 CALIBRATION_IMAGES = 16
 
 
-def local_file(name: str, settings: Backbone) -> Path:
-    """The weights file that `settings` names, in the folder that the environment names, with its hash checked.
+def local_file(name: str, settings: Backbone) -> Path | None:
+    """The local file with the weights of the backbone `name`, its hash checked; None if Keras' download is asked for.
+
+    `imagenet` takes a file of the architecture in the folder that the environment names, if there is one: as a whole
+    (`resnet50.h5`) or as far as the backbone goes (`resnet50_to_conv4_block6_out.h5`, `xception_before_LAYER.h5`).
 
     Raises:
-        UserError: the folder is not named, the file is absent, or its SHA-256 is not the expected one.
+        UserError: a file is named but the folder is not, or has no such file, or its SHA-256 is not the expected one.
     """
-    key = f"backbones.{name}.weights"
-    remedy = f"or set {key} to imagenet for Keras' own download (`make report PRESET=imagenet` does so for all)"
-    folder = os.environ.get(FOLDER_VARIABLE)
-    if not folder:
+    key, folder = f"backbones.{name}.weights", os.environ.get(FOLDER_VARIABLE)
+    remedy = f"or set {key} to imagenet, for a file of the architecture or Keras' own download"
+    if settings.weights == "imagenet":
+        path = next((path for path in _candidates(settings, folder) if path.is_file()), None)
+        if path is None:
+            return None
+    elif not folder:
         raise UserError(
             f"{key} is the file {settings.weights!r}, but {FOLDER_VARIABLE} is not set; "
             f"point it to the folder that holds the file, {remedy}"
         )
-    path = Path(folder) / settings.weights
-    if not path.is_file():
-        raise UserError(f"{key}: there is no file {path}; put it there, {remedy}")
+    else:
+        path = Path(folder).expanduser() / settings.weights
+        if not path.is_file():
+            raise UserError(f"{key}: there is no file {path}; put it there, {remedy}")
     found = files.sha256(path)
     if settings.sha256 is not None and found != settings.sha256:
         raise UserError(
@@ -44,6 +52,36 @@ def local_file(name: str, settings: Backbone) -> Path:
             f"fetch the file again, set backbones.{name}.sha256 to null to accept any, {remedy}"
         )
     return path
+
+
+def _candidates(settings: Backbone, folder: str | None) -> list[Path]:
+    """What may hold ImageNet weights of the backbone in `folder`, if it is there: what ends at the same layer first."""
+    if not folder:
+        return []
+    stems = [settings.architecture]
+    if settings.cut_at is not None:
+        layer = settings.cut_at.removeprefix("before:")
+        kind = "to" if layer == settings.cut_at else "before"
+        stems.insert(0, f"{settings.architecture}_{kind}_{layer}")
+    place = Path(folder).expanduser()
+    named = [place / f"{stem}{ending}" for stem in stems for ending in (".h5", ".weights.h5")]
+    return named + [path for path in sorted(place.glob("*.h5")) if is_of_keras(path, settings.architecture)]
+
+
+def is_of_keras(path: Path, architecture: str) -> bool:
+    """Whether `path` has the name of Keras' own file of the ImageNet weights of `architecture`, without its top.
+
+    Such as efficientnetv2-b0_notop.h5, or mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5. The
+    shortened InceptionResNetV2 takes its blocks from the file of the whole.
+    """
+    stem = architecture.removesuffix("_5_10_5").replace("_", "")
+    return re.fullmatch(f"{stem}(weights.*)?notop", re.sub("[^a-z0-9]", "", path.stem.lower())) is not None
+
+
+def in_cache_of_keras(architecture: str) -> bool:
+    """Whether Keras has downloaded the ImageNet weights of `architecture` before."""
+    folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
+    return any(is_of_keras(path, architecture) for path in folder.glob("*.h5"))
 
 
 def fold_rescaling(network: keras.Model) -> None:
@@ -64,6 +102,16 @@ def fold_rescaling(network: keras.Model) -> None:
     factor = np.asarray(following.scale, "float64").reshape(variance.shape)
     normalization.set_weights([mean, (variance / factor**2).astype(variance.dtype), *rest])
     normalization.finalize_state()
+
+
+def fold_deviations(network: keras.Model) -> None:
+    """Do the same to an EfficientNet with weights from a copy of Keras' own file, which comes without that layer."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            mean, variance, *rest = layer.get_weights()
+            deviation = np.array(backbones.IMAGENET_DEVIATION).reshape(variance.shape)
+            layer.set_weights([mean, (variance * deviation).astype(variance.dtype), *rest])
+            layer.finalize_state()
 
 
 def calibrate(network: keras.Model, architecture: str) -> None:
@@ -121,7 +169,8 @@ def load(name: str, settings: Backbone) -> tuple[keras.Model, dict[str, str | No
         network = plain(settings)
         calibrate(network, settings.architecture)
         return network, provenance | {"source": "random initialisation"}
-    if settings.weights == "imagenet":
+    path = local_file(name, settings)
+    if path is None:
         try:
             official = plain(settings, weights="imagenet")
         except UserError:
@@ -129,29 +178,50 @@ def load(name: str, settings: Backbone) -> tuple[keras.Model, dict[str, str | No
         except Exception as error:  # keras raises bare Exceptions when a download fails
             raise UserError(
                 f"Keras could not download the ImageNet weights of {settings.architecture} ({error}); "
-                f"connect to the network, or set backbones.{name}.weights to a file in the folder {FOLDER_VARIABLE}"
+                f"connect to the network, or put {settings.architecture}.h5 into a folder that {FOLDER_VARIABLE} names"
             ) from None
         fold_rescaling(official)
-        network = plain(settings)
-        network.set_weights(official.get_weights())
-        for layer in network.layers:
-            if isinstance(layer, keras.layers.Normalization):
-                layer.finalize_state()  # it keeps a copy of mean and variance, which set_weights does not touch
-        return network, provenance | {"source": "Keras' ImageNet weights, checked against Keras' hash"}
-    path = local_file(name, settings)
-    network = plain(settings)
-    try:
-        network.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise UserError(
-            f"{path} does not fit {settings.architecture} cut at {settings.cut_at or 'its end'}: {error}; "
-            f"check backbones.{name}.architecture and .cut_at"
-        ) from None
+        return _copied(official, settings), provenance | {
+            "source": "Keras' ImageNet weights, checked against Keras' hash"
+        }
+    network = _with_file(path, name, settings)
     return network, provenance | {
         "source": settings.origin or "a local file",
         "file": path.name,
         "sha256": files.sha256(path),
     }
+
+
+def _copied(source: keras.Model, settings: Backbone) -> keras.Model:
+    """The plain trunk with the weights of `source`, which has the same layers and perhaps some without weights."""
+    network = plain(settings)
+    network.set_weights(source.get_weights())
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it keeps a copy of mean and variance, which set_weights does not touch
+    return network
+
+
+def _with_file(path: Path, name: str, settings: Backbone) -> keras.Model:
+    """The trunk with the weights in `path`, which end where it does or are of the whole architecture.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    network = plain(settings)
+    try:
+        network.load_weights(path)
+    except (ValueError, OSError, KeyError) as error:
+        try:
+            network = _copied(plain(settings, weights=str(path)), settings)
+        except (ValueError, OSError, KeyError):
+            raise UserError(
+                f"{path} does not fit {settings.architecture} cut at {settings.cut_at or 'its end'}: {error}; "
+                f"check backbones.{name}.architecture and .cut_at"
+            ) from None
+    if is_of_keras(path, settings.architecture) and settings.architecture in ("efficientnet_b0", "efficientnet_b4"):
+        fold_deviations(network)
+    return network
 
 
 def save(name: str, network: keras.Model, provenance: dict[str, str | None]) -> None:

@@ -18,9 +18,12 @@ def key(module: str, inputs: Iterable[Path], **settings: object) -> dict[str, ob
         inputs: the files that it reads.
         settings: what else decides: anything that JSON can hold.
     """
+    file = imports.module_file(module)
+    if file is None:
+        raise ValueError(f"{module} is no module of this project")
     backend = keras.backend.backend()
     return {
-        "code": files.fingerprint(*imports.closure([imports.module_file(module)])),
+        "code": files.fingerprint(*imports.closure([file])),
         "inputs": files.fingerprint(*inputs),
         "versions": {
             "keras": keras.__version__,

@@ -225,9 +225,8 @@ def _points(evidence: Evidence, leaders: Leaders) -> Table:
     limits = ("threshold_min", "threshold_max")
     table = evidence.table("compare/operating_points", "model", "task", "criterion", "target", *limits, *rates)
     way = evidence.parameters.compare.calibrated_by
-    foreign = ""
-    if way != PREDICTED_WAY:
-        foreign = f" Predictions for new images are made by {WAY_NAMES[PREDICTED_WAY]}: the thresholds are not theirs."
+    note = f" Predictions for new images are made by {WAY_NAMES[PREDICTED_WAY]}: the thresholds are not theirs."
+    foreign = "" if way == PREDICTED_WAY else note
     rows = [
         [
             task,
@@ -253,8 +252,7 @@ def _groups(evidence: Evidence, leaders: Leaders) -> Table:
     """Scores by group."""
     sizes = evidence.table("compare/groups", "attribute", "group", "images", "lesions")
     columns = ("attribute", "group", "metric", "value", "low", "high", "small")
-    scores = evidence.table("compare/group_scores", *columns).rename(columns={"low": "value_low", "high": "value_high"})
-    scores = scores.set_index(["attribute", "group", "metric"])
+    scores = evidence.table("compare/group_scores", *columns).set_index(["attribute", "group", "metric"])
     rows = []
     for size in sizes.to_dict("records"):
         head = (size["attribute"], size["group"])
@@ -276,7 +274,7 @@ def _group_score(scores: pd.DataFrame, key: tuple[str, str, str]) -> str:
     if key not in scores.index:
         return ABSENT
     row = scores.loc[key]
-    return estimate(row, "value") + ("*" if row["small"] == "yes" else "")
+    return estimate(row, "value", ends="") + ("*" if row["small"] == "yes" else "")
 
 
 def _nevi(evidence: Evidence, leaders: Leaders) -> Table:
@@ -307,14 +305,11 @@ def _external(evidence: Evidence, leaders: Leaders) -> Table:
     scores = evidence.table("external/scores", "model", "metric", "class", "estimate", "low", "high")
     scores = scores[scores["class"].isna()].set_index(["model", "metric"])
     names = [name for name in leaders.names if name in against.index]
-    rows = [
-        ["balanced accuracy, external", *(estimate(against.loc[name], "external") for name in names)],
-        ["balanced accuracy, out of fold", *(estimate(against.loc[name], "out_of_fold") for name in names)],
-        ["difference", *(estimate(against.loc[name], "difference") for name in names)],
-    ]
-    scores = scores.rename(columns={"low": "estimate_low", "high": "estimate_high"})
+    compared = {"external": "balanced accuracy, external", "out_of_fold": "balanced accuracy, out of fold"}
+    compared |= {"difference": "difference"}
+    rows = [[title, *(estimate(against.loc[name], key) for name in names)] for key, title in compared.items()]
     for metric in ("accuracy", "macro_f1", "macro_auc"):
-        cells = [estimate(scores.loc[(name, metric)], "estimate") for name in names]
+        cells = [estimate(scores.loc[(name, metric)], "estimate", ends="") for name in names]
         rows.append([f"{METRIC_NAMES[metric]}, external", *cells])
     external = evidence.record["external"]
     return Table(

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from skinlesions.core import files, notebooks, paths
+from skinlesions.core import files, notebooks, paths, tables
 from skinlesions.core.config import Params
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions, records
@@ -17,13 +17,16 @@ from skinlesions.report.chapters import Chapter, chapters
 
 NOTICE_ID = "notice"
 
+# The list of the files of a report, in it: whatever else lies there is somebody's own.
+CONTENTS = "contents.json"
+
 
 def publish(data: Path, target: Path, parameters: Params) -> None:
     """Write the report of the results in `data` to `target`, whole or not at all; the same results, the same bytes.
 
     Args:
         data: the folder with one folder per stage.
-        target: replaced if it exists.
+        target: replaced if it exists; a file in it that no report has put there is moved to build/kept/.
         parameters: those of the run; they say which models and backbones belong to it.
 
     Raises:
@@ -33,6 +36,8 @@ def publish(data: Path, target: Path, parameters: Params) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     try:
         _write(data, partial, parameters)
+        files.write_json(partial / CONTENTS, sorted([CONTENTS, *_files(partial)]))
+        _keep_foreign(target)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(partial, target)
     finally:
@@ -69,9 +74,27 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
     files.write_csv(target / "predictions" / records.METADATA, run.metadata)
     for path in sorted((data / "external" / "predictions").glob("*.csv")):
         files.write_bytes(target / "predictions" / "external" / path.name, path.read_bytes())
+    listed = [path.relative_to(target / "tables").as_posix() for path in (target / "tables").rglob("*.csv")]
+    files.write_text(target / "tables" / "README.md", tables.readme(listed))
     files.write_json(target / "metrics.json", metrics)
     files.write_json(target / "provenance.json", record)
     site.write(target, documents, parameters, record, notice)
+
+
+def _files(folder: Path) -> list[str]:
+    """The files below `folder`, relative to it."""
+    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+
+
+def _keep_foreign(target: Path) -> None:
+    """Move what is in the old report but not of it to build/kept/, and say so; one without a list is taken as it is."""
+    if not (target / CONTENTS).is_file():
+        return
+    for name in sorted(set(_files(target)) - set(files.read_json(target / CONTENTS))):
+        kept = target.parent / "build" / "kept" / name
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(target / name, kept)
+        print(f"{target.name}/{name} is not of the report; it is now {paths.relative(kept)}", flush=True)
 
 
 def _with_notice(document: NotebookNode, notice: str) -> NotebookNode:

@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from pygments.formatters import HtmlFormatter
 
 from skinlesions.core import files
+from skinlesions.core import tables as registry
 from skinlesions.core.classes import CLASS_NAMES, MALIGNANT
 from skinlesions.core.config import Params
 from skinlesions.core.errors import UserError
@@ -222,7 +223,7 @@ def describe_input(model: str, parameters: Params) -> str:
     origin = "random weights" if backbone.weights == "none" else "ImageNet weights"
     network = f"{backbone.architecture} ({origin}{cut})"
     size = f"images at {backbone.image_size} × {backbone.image_size} pixels"
-    if entry.fine_tuned:
+    if entry.fine_tune and entry.fine_tuned:
         start = entry.fine_tune.from_layer
         return f"{size}, {network} fine-tuned{'' if start == 'all' else f' from {start} on'}"
     return f"features of a frozen {network}, {size}"
@@ -231,15 +232,14 @@ def describe_input(model: str, parameters: Params) -> str:
 def _page(target: Path, chapter: Chapter, document: NotebookNode) -> Page:
     """What the pages say of one notebook."""
     texts = [cell.source for cell in document.cells if cell.cell_type == "markdown"]
-    opening = next((text for text in texts if _HEADING.search(text)), None)
-    if opening is None:
+    heading = next((found for text in texts if (found := _HEADING.search(text))), None)
+    if heading is None:
         raise UserError(f"{chapter.source}.ipynb has no title: its first cell must start with '# '")
-    title = _HEADING.search(opening).group(1)
-    paragraphs = [part.strip() for part in _HEADING.sub("", opening, count=1).split("\n\n")]
+    paragraphs = [part.strip() for part in _HEADING.sub("", heading.string, count=1).split("\n\n")]
     question = next((part for part in paragraphs if part), "")
     return Page(
         chapter=chapter,
-        title=title,
+        title=heading.group(1),
         question=Markup(clean_html(markdown2html(question))),
         figures=sorted(path.stem for path in (target / "figures" / chapter.folder).glob("*.png")),
         tables=sorted(path.stem for path in (target / "tables" / chapter.folder).glob("*.csv")),
@@ -273,6 +273,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["caption"] = caption
+    environment.globals["computed_by"] = registry.computed_by
     environment.filters["percent"] = percent
     environment.filters["thousands"] = lambda number: f"{number:,}"
     return environment

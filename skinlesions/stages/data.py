@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from skinlesions.core import config, files, paths
+from skinlesions.core import config, environment, files, paths
 from skinlesions.core.errors import run_main
 from skinlesions.data.sources import dataverse, external_set, ham10000, sample
 from skinlesions.data.sources.checks import check_names
@@ -48,6 +48,7 @@ def main() -> None:
     """Write data/raw as params.yaml says."""
     # All of the block, of which DVC tracks everything but `external`: nothing long starts if that could only fail.
     parameters = config.load().data
+    environment.check(config.packages("data"))
     folder = ham10000.given_folder(parameters.folder)
     external_set.locate(parameters.external, folder)
     if parameters.source == "sample":

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,16 +20,18 @@ CHUNK = 256
 def describe(name: str, settings: config.Model, folds: int) -> networks.Description:
     """The description of the model `name`, from its settings and from what the stages before left in data/."""
     prepared = files.read_json(paths.PREPARED_SETTINGS)
-    head = {"hidden_units": settings.head.hidden_units, "dropout": settings.head.dropout, "l2": settings.head.l2}
-    head |= {"name": name, "folds": folds}
+    own: dict[str, Any] = {"name": name, "folds": folds}
+    own |= {"hidden_units": settings.head.hidden_units, "dropout": settings.head.dropout, "l2": settings.head.l2}
     if settings.backbone is None:
         none = dict.fromkeys(("backbone", "architecture", "cut_at", "pooling"))
         sizes = {"prepared_size": prepared["size"], "crop": prepared["size"], "image_size": settings.image_size}
         how = {"training": networks.FROM_SCRATCH, "initialisation": "random", "fit": prepared["fit"]}
-        return networks.Description(**none, **sizes, **how, views=settings.views, **head)
+        return networks.Description(**none, **sizes, **how, views=settings.views, **own)
     record = files.read_json(paths.backbone_record(settings.backbone))
-    how, views = (networks.FINE_TUNED, settings.fine_tune.views) if settings.fine_tuned else (networks.FROZEN, 1)
-    return networks.from_backbone(record, prepared, training=how, views=views, **head)
+    training, views = networks.FROZEN, 1
+    if settings.fine_tune and settings.fine_tuned:
+        training, views = networks.FINE_TUNED, settings.fine_tune.views
+    return networks.from_backbone(record, prepared, training=training, views=views, **own)
 
 
 def read_images(description: networks.Description) -> np.ndarray:

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -24,7 +25,7 @@ class State:
         best: the values of the network's variables after the best epoch.
     """
 
-    rows: list[dict[str, float | bool | None]]
+    rows: list[dict[str, Any]]
     epoch: int = 0
     network: list[np.ndarray] = field(default_factory=list)
     optimizer: list[np.ndarray] = field(default_factory=list)

@@ -194,9 +194,9 @@ class FineTuner:
         print(f"{what} takes {speed}", file=sys.stderr, flush=True)
         if hours > settings.max_hours:
             raise UserError(
-                f"{what} would take {speed}, more than train.max_hours ({settings.max_hours:g}) allows. Keep the "
+                f"{what} would take {speed}, more than fine_tune.max_hours ({settings.max_hours:g}) allows. Keep the "
                 "frozen features (`skinlesions params cpu`), use a GPU, lower "
-                "train.fine_tune.epochs, or raise train.max_hours"
+                "fine_tune.epochs, or raise fine_tune.max_hours"
             )
 
     # --- a fold ---
@@ -274,7 +274,7 @@ class FineTuner:
         if state.epoch == 0 and row["diverged"]:
             raise UserError(
                 f"{name}: the network gives numbers that are not finite before any fine-tuning; set "
-                "train.fine_tune.precision to float32, or check the weights of the backbone"
+                "fine_tune.precision to float32, or check the weights of the backbone"
             )
         if state.best_epoch == state.epoch:
             state.best = values_of(self.network.variables)
@@ -299,7 +299,7 @@ def choose_trained(trunk: keras.Model, from_layer: str, batch_norm: str) -> None
     names = [layer.name for layer in trunk.layers]
     if from_layer not in (ALL, *names):
         raise UserError(
-            f"fine_tune_from: the trunk has no layer {from_layer!r}; set it to {ALL}, none or one of {', '.join(names)}"
+            f"fine_tune.from_layer: the trunk has no layer {from_layer!r}; set it to {ALL} or one of {', '.join(names)}"
         )
     first = 0 if from_layer == ALL else names.index(from_layer)
     for position, layer in enumerate(trunk.layers):

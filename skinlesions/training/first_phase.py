@@ -6,6 +6,7 @@ The loss falls under Adam; the validation fold decides the learning rate, the en
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -60,7 +61,7 @@ def loss_limit(network: keras.Model) -> float:
 
 def epoch_row(
     name: str, network: keras.Model, labels: np.ndarray, logits: np.ndarray, loss: float | None, limit: float
-) -> dict[str, float | bool | None]:
+) -> dict[str, Any]:
     """The scores of an epoch on the validation images: a row of the history, and a line on the terminal.
 
     Args:
@@ -103,7 +104,7 @@ class ValidationScore(keras.callbacks.Callback):
     def __init__(self, name: str, inputs: np.ndarray, labels: np.ndarray, limit: float) -> None:
         super().__init__()
         self.name, self.inputs, self.labels, self.limit = name, inputs, labels, limit
-        self.rows: list[dict[str, float | bool | None]] = []
+        self.rows: list[dict[str, Any]] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Score, note and print."""

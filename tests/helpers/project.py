@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from skinlesions.core import config, paths
+from skinlesions.core import config, environment, paths
 
 TINY = Path(__file__).with_name("tiny.yaml")
 
@@ -24,9 +24,15 @@ def settings(**changes: Any) -> config.Params:
 def copy_code(root: Path, values: dict[str, Any] | None = None) -> Path:
     """The library and the pipeline in `root`, with `values`, or the smallest configuration, as params.yaml."""
     shutil.copytree(paths.ROOT / "skinlesions", root / "skinlesions", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(paths.PIPELINE, root)
+    copy_pipeline(root)
     write_params(root, tiny() if values is None else values)
     return root
+
+
+def copy_pipeline(root: Path) -> None:
+    """The pipeline in `root`, for the packages that are installed here."""
+    shutil.copy(paths.PIPELINE, root)
+    environment.renew(config.all_packages(), root / environment.FILE.name)
 
 
 def write_params(root: Path, values: dict[str, Any]) -> None:

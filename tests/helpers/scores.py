@@ -1,7 +1,10 @@
 """Made-up scores and logits of images, and weightings of them."""
 
 import numpy as np
+import pandas as pd
 
+from skinlesions.data import predictions
+from skinlesions.evaluation import thresholds
 from skinlesions.evaluation.metrics import softmax
 
 
@@ -33,3 +36,8 @@ def drawn_models(count: int, members: int, classes: int = 7, seed: int = 0) -> t
     labels = (softmax(truth).cumsum(axis=1) > generator.random((count, 1))).argmax(axis=1)
     stated = truth[:, None] + generator.normal(size=(count, members, classes))
     return labels, np.log(softmax(stated))
+
+
+def part(table: pd.DataFrame, split: str) -> thresholds.Part:
+    """The rows of a split of predictions, with the probabilities of their logits as they are."""
+    return thresholds.part(table, split, softmax(predictions.logits(predictions.select(table, split))))

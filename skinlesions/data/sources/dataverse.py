@@ -9,7 +9,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,13 @@ class PublishedFile:
     bytes: int | None
     md5: str
     sha256: str | None
+
+
+@dataclass(frozen=True)
+class SizedFile(PublishedFile):
+    """A published file of which it is known how large it is."""
+
+    bytes: int
 
 
 FILES = (
@@ -137,9 +144,9 @@ def download(
         session.headers.update(HEADERS)
         listed = list_files(session, base_url, doi, wait)
         addresses = {file.name: _address(file, listed, base_url, doi) for file in missing}
-        missing = [_sized(file, listed, doi) for file in missing]
-        _check_space(folder, missing)
-        for file in missing:
+        sized = [_sized(file, listed, doi) for file in missing]
+        _check_space(folder, sized)
+        for file in sized:
             _download_file(session, addresses[file.name], folder / file.name, file, wait)
 
 
@@ -196,15 +203,15 @@ def _address(file: PublishedFile, listed: dict[str, ListedFile], base_url: str, 
     return f"{base_url}/api/access/datafile/{entry.identifier}" + ("?format=original" if entry.tabular else "")
 
 
-def _sized(file: PublishedFile, listed: dict[str, ListedFile], doi: str) -> PublishedFile:
+def _sized(file: PublishedFile, listed: dict[str, ListedFile], doi: str) -> SizedFile:
     """`file` with the size in the list where none is pinned."""
     size = file.bytes or listed[Path(file.name).stem.lower()].bytes
     if not size:
         raise UserError(f"{doi}: the list does not say how large {file.name} is; get the file by hand.\n{WAYS_OUT}")
-    return replace(file, bytes=size)
+    return SizedFile(file.name, size, file.md5, file.sha256)
 
 
-def _check_space(folder: Path, missing: list[PublishedFile]) -> None:
+def _check_space(folder: Path, missing: list[SizedFile]) -> None:
     """Refuse to begin what cannot end."""
     needed = sum(file.bytes - _size(_part(folder / file.name)) for file in missing)
     free = shutil.disk_usage(folder).free
@@ -216,7 +223,7 @@ def _check_space(folder: Path, missing: list[PublishedFile]) -> None:
 
 
 def _download_file(
-    session: requests.Session, url: str, target: Path, file: PublishedFile, wait: Callable[[int], None]
+    session: requests.Session, url: str, target: Path, file: SizedFile, wait: Callable[[int], None]
 ) -> None:
     """Fetch one file, in as many attempts as it takes while they get further."""
     part = _part(target)
@@ -248,7 +255,7 @@ def _download_file(
                 wait(failures)
 
 
-def _attempt(session: requests.Session, url: str, part: Path, file: PublishedFile, progress: Progress) -> None:
+def _attempt(session: requests.Session, url: str, part: Path, file: SizedFile, progress: Progress) -> None:
     """Append to `part` what the server gives; return when the file is complete.
 
     Raises:

@@ -21,7 +21,7 @@ import pytest
 from skinlesions.core import config, files, paths
 from skinlesions.core.classes import CLASSES, INDEX_COLUMNS
 from skinlesions.data import balancing
-from tests.helpers.project import tiny, write_params
+from tests.helpers.project import copy_pipeline, tiny, write_params
 
 HERE = Path(__file__).parent
 BACKENDS = ("tensorflow", "jax")
@@ -134,7 +134,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root = tmp_path_factory.mktemp("fresh") / "project"
     for name in ("skinlesions", "notebooks"):
         shutil.copytree(paths.ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(paths.PIPELINE, root)
+    copy_pipeline(root)
     write_parameters(root)
     write_data(root)
     project = Project(root, "tensorflow")

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 import skinlesions
-from skinlesions.core import config, files, notebooks, paths
+from skinlesions.core import config, environment, files, notebooks, paths
 from skinlesions.models import networks, pretrained
 from skinlesions.stages import notebook as runner
 from skinlesions.training import first_phase
@@ -125,4 +125,5 @@ def everything(*models: str) -> None:
 
 TASKS = {"make-weights": make_weights, "everything": everything, "score": score, "train": train}
 os.environ["MPLBACKEND"] = "agg"
+environment.renew(config.all_packages())  # of this backend
 TASKS[sys.argv[1]](*sys.argv[2:])

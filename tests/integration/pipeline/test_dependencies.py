@@ -1,4 +1,4 @@
-"""dvc.yaml declares the code that each stage runs: no more, so that nothing reruns in vain, and no less."""
+"""dvc.yaml declares the code and packages of each stage: no more, so that nothing reruns in vain, and no less."""
 
 import json
 import shlex
@@ -6,7 +6,7 @@ import shlex
 import pytest
 import yaml
 
-from skinlesions.core import imports, paths
+from skinlesions.core import config, environment, imports, paths
 
 PIPELINE = (paths.ROOT / "dvc.yaml").read_text(encoding="utf-8")
 STAGES = {name: stage.get("do", stage) for name, stage in yaml.safe_load(PIPELINE)["stages"].items()}
@@ -53,12 +53,39 @@ def test_a_stage_declares_no_code_that_it_does_not_run(stage: str):
     assert not needless, f"{stage} does not import: {', '.join(sorted(needless))}"
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_packages_that_it_imports(stage: str):
+    _, text = entry(stage)
+    codes = [text, *(file.read_text(encoding="utf-8") for file in imports.closure(imports.imported(text)))]
+    used = set().union(*(imports.packages(code) for code in codes))
+    used |= {environment.BACKEND} if "keras" in used else set()
+    assert sorted(config.packages(stage)) == sorted(used), f"mend {stage} in dvc.yaml"
+
+
+def test_the_packages_that_are_recorded_are_those_of_the_stages():
+    assert environment.recorded().keys() == config.all_packages()
+
+
+@pytest.mark.parametrize("stage", [name for name in STAGES if name != "train"])
+def test_a_notebook_depends_on_its_sentences(stage: str):
+    first, _ = entry(stage)
+    sentences = first.replace("notebooks/", "notebooks/text/").replace(".ipynb", ".md")
+    assert not first.endswith(".ipynb") or sentences in declared(stage)
+
+
 def test_the_walk_finds_imports_in_functions_and_of_whole_modules_but_no_plumbing():
     code = (
         "import skinlesions.data.splits\ndef f():\n    from skinlesions.models import heads\n"
         "    from skinlesions.core import files\n    from os import path\n"
     )
     assert imports.imported(code) == {"skinlesions/data/splits.py", "skinlesions/models/heads.py"}
+
+
+def test_packages_are_found_in_functions_too_but_not_what_keras_computes_by():
+    code = (
+        "import json\nfrom PIL import Image\ndef f():\n    import tensorflow, sklearn.metrics\n    import skinlesions\n"
+    )
+    assert imports.packages(code) == {"pillow", "scikit-learn"}
 
 
 def test_a_relative_import_is_refused():

@@ -96,7 +96,7 @@ def test_an_experiment_with_the_comparison_reruns_only_what_follows(working_copy
     differences = working_copy.dvc("params", "diff")
     assert "compare.test_resamples" in differences and "40" in differences and "30" in differences
     after = contents(working_copy.root / "reports")
-    assert before["tables/compare/comparison.csv"] != after["tables/compare/comparison.csv"]
+    assert before["tables/compare/differences.csv"] != after["tables/compare/differences.csv"]
     assert before["predictions/vgg16.csv.gz"] == after["predictions/vgg16.csv.gz"]
     assert before["notebooks/03_train_vgg16.ipynb"] == after["notebooks/03_train_vgg16.ipynb"]
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -63,7 +64,7 @@ def test_a_folder_from_the_environment_or_from_the_parameters(root):
     folder = dataverse_folder(root.parent / "ham10000")
     result = run(root, HAM10000_DIR="../ham10000")
     assert (result.returncode, result.stdout) == (0, "")
-    assert "4 of 4 images" in result.stderr
+    assert "4/4" in result.stderr
     raw = root / "data" / "raw"
     assert {path.stem: path.read_bytes() for path in (raw / "images").iterdir()} == IMAGES
     source = read_json(raw / "source.json")
@@ -95,7 +96,7 @@ def test_an_image_that_does_not_decode_is_named(root):
     result = run(root, HAM10000_DIR=str(folder))
     assert result.returncode == 1
     assert "images: 2 faults" in result.stderr
-    assert "HAM10000_images_part_2.zip, member ISIC_3.jpg does not decode as JPEG" in result.stderr
+    assert re.search(r"part_2\.zip, member ISIC_3\.jpg does not decode", result.stderr)
     assert not (root / "data" / "raw").exists()
 
 

@@ -124,7 +124,7 @@ def test_a_raw_image_that_is_missing_is_named_and_nothing_is_written(project, pr
     victim.unlink()
     code, printed = run(broken, "prepare")
     assert code == 1
-    assert f"error: {victim.name} cannot be read as an image" in printed and "Traceback" not in printed
+    assert f"{victim.name} cannot be read as an image" in printed and "Traceback" not in printed
     assert not list((broken / "data" / "prepared").iterdir())
 
 

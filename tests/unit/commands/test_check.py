@@ -1,10 +1,14 @@
 """A report that cannot be made is refused before anything long starts."""
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import pytest
 
 from skinlesions.commands import check
 from skinlesions.core import config, files, paths
 from skinlesions.core.errors import UserError
+from skinlesions.data.sources import dataverse
 from tests.helpers.project import settings as configuration
 
 
@@ -12,7 +16,14 @@ from tests.helpers.project import settings as configuration
 def settings(tmp_path, monkeypatch) -> config.Params:
     monkeypatch.setattr(paths, "WEIGHTS", tmp_path / "stored")
     monkeypatch.setattr(paths, "EXTERNAL_RAW", tmp_path / "external_raw")
-    monkeypatch.delenv("SKINLESIONS_WEIGHTS_DIR", raising=False)
+    monkeypatch.setattr(paths, "RAW_MANIFEST", tmp_path / "manifest.csv")
+    monkeypatch.setattr(paths, "PARTIAL", tmp_path / "partial")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    for name in ("SKINLESIONS_WEIGHTS_DIR", "HAM10000_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    # A port of this machine where nobody listens: the network is there, the servers are not.
+    monkeypatch.setattr(dataverse, "BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(check, "KERAS_URL", "http://127.0.0.1:9/keras/")
     return configuration()
 
 
@@ -29,7 +40,7 @@ def test_a_missing_weights_file_is_named_with_its_remedy(settings, tmp_path, mon
     with pytest.raises(UserError, match="SKINLESIONS_WEIGHTS_DIR is not set"):
         check.check(wanted)
     monkeypatch.setenv("SKINLESIONS_WEIGHTS_DIR", str(tmp_path))
-    with pytest.raises(UserError, match=r"no file .*vgg16\.h5.*PRESET=imagenet"):
+    with pytest.raises(UserError, match=r"no file .*vgg16\.h5.*to imagenet"):
         check.check(wanted)
 
 
@@ -48,7 +59,6 @@ def test_weights_that_are_stored_or_need_no_file_pass(settings, tmp_path):
         with_backbones(
             settings,
             vgg16={"weights": "vgg16.h5"},
-            resnet50={"weights": "imagenet"},
             mobilenet_v2={"weights": "none"},
         )
     )
@@ -62,3 +72,70 @@ def test_an_external_set_that_is_not_there_is_named_unless_it_was_fetched_before
         check.check(asking)
     files.write_json(tmp_path / "external_raw" / "source.json", {})
     check.check(asking)
+
+
+@pytest.fixture
+def server():
+    """A server that answers, whatever it is asked for."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def of_ham10000(settings: config.Params, **changes: object) -> config.Params:
+    data = settings.data.model_copy(update={"source": "ham10000", "folder": None} | changes)
+    return settings.model_copy(update={"data": data})
+
+
+def test_everything_that_is_wrong_is_said_at_once(settings):
+    """No network, no folder, no weights, and a layer that does not exist."""
+    test_set = config.External(images=dataverse.TEST_FILES[0].name, ground_truth=dataverse.TEST_FILES[1].name)
+    backbones = {"vgg16": {"weights": "imagenet"}, "mobilenet_v2": {"weights": "none", "cut_at": "block_99_add"}}
+    with pytest.raises(UserError) as error:
+        check.check(with_backbones(of_ham10000(settings, external=test_set), **backbones))
+    heading, *faults = str(error.value).split("\n- ")
+    assert heading.startswith("4 ")
+    for fault, parts in zip(
+        faults,
+        [
+            ("HAM10000_DIR", "make demo", "http://127.0.0.1:9 does not answer"),
+            ("data.external", *(file.name for file in dataverse.TEST_FILES), "null"),
+            ("vgg16", "SKINLESIONS_WEIGHTS_DIR", "weights: none"),
+            ("backbones.mobilenet_v2", "block_99_add"),
+        ],
+        strict=True,
+    ):
+        assert all(part in fault for part in parts), fault
+
+
+def test_a_server_that_answers_a_download_of_before_or_a_local_file_is_enough(settings, server, tmp_path, monkeypatch):
+    wanted = with_backbones(of_ham10000(settings, external=None), vgg16={"weights": "imagenet"})
+    monkeypatch.setattr(dataverse, "BASE_URL", server)
+    with pytest.raises(UserError, match="Keras' server"):
+        check.check(wanted)
+    with monkeypatch.context() as patch:
+        patch.setattr(check, "KERAS_URL", server)
+        check.check(wanted)
+    files.write_bytes(tmp_path / "keras/models/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", b"")
+    check.check(wanted)
+    (tmp_path / "keras/models/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5").rename(tmp_path / "vgg16.h5")
+    monkeypatch.setenv("SKINLESIONS_WEIGHTS_DIR", str(tmp_path))
+    check.check(wanted)
+
+
+def test_a_folder_without_the_images_is_refused_before_any_server_is_asked(settings, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("HAM10000_DIR", str(tmp_path / "empty"))
+    with pytest.raises(UserError, match="no HAM10000 metadata"):
+        check.check(with_backbones(of_ham10000(settings, external=None), vgg16={"weights": "none"}))
+
+
+def test_the_layer_where_training_begins_must_exist(settings):
+    begun = settings.models["vgg16"].model_copy(
+        update={"fine_tune": settings.models["vgg16"].fine_tune.model_copy(update={"from_layer": "block9"})}
+    )
+    with pytest.raises(UserError, match=r"backbones\.vgg16: .*no layer 'block9'"):
+        check.check(settings.model_copy(update={"models": {"vgg16": begun}}))

@@ -68,7 +68,7 @@ def test_nothing_waits_after_a_run_nor_in_a_clone_without_data(finished, clone):
     [
         ("raw.txt", "raw", "other", {"images"}, "raw.txt"),
         ("code.py", "code", "other", {"train@vgg16", "train@resnet50"}, "code.py"),
-        ("params.yaml", "seed: 1", "seed: 2", {"train@vgg16", "train@resnet50"}, "train.seed in params.yaml"),
+        ("params.yaml", "seed: 1", "seed: 2", {"train@vgg16", "train@resnet50"}, "train.seed 1 → 2 in params.yaml"),
         ("dvc.yaml", "cp data/images", "cp -f data/images", {"train@vgg16", "train@resnet50"}, "its command"),
         ("reports/page.txt", "raw", "edited", {"report"}, "its output reports"),
     ],

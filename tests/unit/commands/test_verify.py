@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from skinlesions.commands import verify
-from skinlesions.core import files, paths
+from skinlesions.core import environment, files, paths
 from skinlesions.core.classes import LOGIT_COLUMNS
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions
@@ -269,13 +269,20 @@ def test_the_command_prints_a_line_per_file_and_fails_on_a_difference(reports, m
     assert output.count("confusion.csv, row") == verify.SHOWN
 
 
-def test_it_needs_no_heavy_package():
+def test_it_needs_no_package_but_those_that_are_installed_for_it():
+    """Of the packages that the environment of all commands has, it imports none that requirements-verify.txt lacks."""
     code = (
-        "import sys, skinlesions.commands.verify; "
-        "print([name for name in ('tensorflow', 'keras', 'dvc', 'matplotlib') if name in sys.modules])"
+        "import sys, importlib.metadata as m, skinlesions.__main__, skinlesions.commands.verify; "
+        "loaded, known = list(sys.modules), m.packages_distributions(); "
+        "print(*{known[name][0].lower() for name in loaded if name in known})"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    command = [sys.executable, "-c", code]
+    imported = set(subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout.split())
+    text = (paths.ROOT / "requirements-verify.txt").read_text(encoding="utf-8")
+    pinned = set(re.findall(r"^([a-z0-9.-]+)==", text, re.MULTILINE))
+    needed = {name.replace("_", "-") for name in imported & environment.recorded().keys()}
+    assert {"numpy", "pandas", "scipy", "scikit-learn"} <= needed <= pinned
+    assert not imported & {"tensorflow", "keras", "dvc", "matplotlib", "ipython"}
 
 
 @pytest.fixture

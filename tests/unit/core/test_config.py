@@ -7,9 +7,9 @@ import dvc.api
 import pytest
 import yaml
 
-from skinlesions.core import config, paths
+from skinlesions.core import config, environment, paths
 from skinlesions.core.errors import UserError
-from tests.helpers.project import TINY, tiny, write_params
+from tests.helpers.project import TINY, copy_pipeline, tiny, write_params
 
 # Single keys, entries of a block, blocks, and all of them.
 STAGES = ["data", "features@vgg16", "train@vgg16", "compare", "report"]
@@ -199,12 +199,15 @@ def test_a_file_that_is_not_there_or_a_folder(tmp_path):
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_sees_what_dvc_tracks_for_it(tmp_path, params, monkeypatch, stage):
     """As DVC itself resolves it, in a project with the same files."""
-    (tmp_path / "dvc.yaml").write_bytes(paths.PIPELINE.read_bytes())
+    copy_pipeline(tmp_path)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
     tracked = config.tracked(stage)
     monkeypatch.chdir(tmp_path)
-    assert tracked == dvc.api.params_show(stages=stage)
+    shown = dvc.api.params_show(stages=stage)
+    versions = {name: shown.pop(name) for name in config.packages(stage)}
+    assert tracked == shown
+    assert versions == {name: environment.recorded()[name] for name in versions}
 
 
 def test_a_stage_reads_typed_blocks_and_no_others(params):

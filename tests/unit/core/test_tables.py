@@ -57,7 +57,7 @@ def test_another_table_or_column_is_refused_by_name(tmp_path, monkeypatch, chapt
 def test_the_list_of_tables_links_each_to_the_code_that_computes_it():
     text = tables.readme(["compare/folds.csv", "train/vgg16/history.csv"])
     assert text.count("### ") == 2 and "[train/vgg16/history.csv](train/vgg16/history.csv)" in text
-    source = tables.computed_by("compare", "folds")
+    source = tables._source(tables.table("compare", "folds").function)
     assert f"](../../{source.file}#L{source.line})" in text
     lines = Path(paths.ROOT / source.file).read_text().splitlines()
     assert lines[source.line - 1].startswith(f"def {source.function.rpartition('.')[2]}(")

@@ -11,7 +11,7 @@ from skimage.transform import SimilarityTransform
 
 from skinlesions.core import files
 from skinlesions.core.errors import UserError
-from skinlesions.data import duplicates
+from skinlesions.data import duplicates, registration
 from skinlesions.data.sources import drawing
 from skinlesions.figures import duplicates as draw
 
@@ -45,7 +45,7 @@ def test_a_photograph_taken_again_is_registered_where_it_was_put(lesions, angle,
     sure = 0
     for image in lesions[:4]:
         again = photographed_again(image, angle, zoom, shift)
-        found = duplicates.register(duplicates.keypoints(image), duplicates.keypoints(again))
+        found = registration.register(registration.keypoints(image), registration.keypoints(again))
         if found is None or found.inliers < SETTINGS["min_inliers"]:
             continue
         sure += 1
@@ -53,30 +53,30 @@ def test_a_photograph_taken_again_is_registered_where_it_was_put(lesions, angle,
         turned = np.exp(1j * (found.transform.rotation + np.radians(angle)))  # y points down
         assert np.angle(turned, deg=True) == pytest.approx(0, abs=2)
         assert found.transform([[0.5, 0.5]])[0] == pytest.approx(0.5 + zoom * np.array(shift) / SIZE, abs=0.01)
-        assert duplicates.correlation(image, again, found.transform) > 0.8
+        assert registration.correlation(image, again, found.transform) > 0.8
     assert sure >= 3
 
 
 def test_what_is_laid_on_an_image_covers_what_both_show(lesions):
     half = SimilarityTransform(translation=(0.5, 0))  # the second image is half a side further left
-    moved, inside = duplicates.laid_on(np.roll(lesions[0], SIZE // 2, axis=1), half)
+    moved, inside = registration.laid_on(np.roll(lesions[0], SIZE // 2, axis=1), half)
     assert inside[:, : SIZE // 2].all() and not inside[:, SIZE // 2 :].any()
     np.testing.assert_allclose(moved[:, : SIZE // 2], lesions[0][:, : SIZE // 2], atol=1e-3)
 
 
 def test_pairs_of_different_lesions_are_not_registered_or_not_alike(lesions):
-    keypoints = [duplicates.keypoints(image) for image in lesions]
+    keypoints = [registration.keypoints(image) for image in lesions]
     for one in range(len(lesions)):
         for other in range(one):
-            found = duplicates.register(keypoints[one], keypoints[other])
+            found = registration.register(keypoints[one], keypoints[other])
             assert found is None or found.inliers < SETTINGS["min_inliers"]
 
 
 def test_a_blank_image_has_no_keypoints_and_no_partner(lesions):
-    blank = duplicates.keypoints(np.full((SIZE, SIZE, 3), 200, "uint8"))
+    blank = registration.keypoints(np.full((SIZE, SIZE, 3), 200, "uint8"))
     assert len(blank.positions) == 0
-    assert duplicates.register(blank, duplicates.keypoints(lesions[0])) is None
-    assert duplicates.correlation(lesions[0], lesions[0], SimilarityTransform(translation=(0.95, 0))) == 0
+    assert registration.register(blank, registration.keypoints(lesions[0])) is None
+    assert registration.correlation(lesions[0], lesions[0], SimilarityTransform(translation=(0.95, 0))) == 0
 
 
 def test_similar_pairs_are_those_of_a_search_over_all(monkeypatch):

@@ -8,13 +8,13 @@ from skinlesions.evaluation.bootstrap import (
     acceleration,
     holm,
     interval,
-    leave_one_out,
     lesion_jackknife,
     lesion_resamples,
     percentile_interval,
     two_sided_p_value,
 )
-from skinlesions.evaluation.metrics import ALL_METRICS, METRICS, softmax, summary, weighted_summary
+from skinlesions.evaluation.metrics import ALL_METRICS, METRICS, softmax, weighted_summary
+from tests.helpers.jackknife import leave_one_out
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
 
@@ -160,17 +160,6 @@ def test_unknown_methods_and_a_missing_jackknife_are_refused():
         interval(np.arange(9.0), 4.0, None, 0.95, "basic")
     with pytest.raises(ValueError, match="jackknife"):
         interval(np.arange(9.0), 4.0, None, 0.95, "bca")
-
-
-def test_leaving_lesions_out_by_weights_is_leaving_them_out(sample):
-    labels, probabilities, groups = sample
-    found = leave_one_out(lambda weights: weighted_summary(labels, probabilities, weights)["nll"], groups, labels)
-    names, first = np.unique(groups, return_index=True)
-    without = np.array([summary(labels[groups != name], probabilities[groups != name])["nll"] for name in names])
-    for label in np.unique(labels):
-        stratum = labels[first] == label
-        share = (stratum.sum() - 1) / stratum.sum()
-        assert found[stratum] == pytest.approx(share * (without - without[stratum].mean())[stratum], abs=1e-12)
 
 
 def test_the_jackknife_from_influences_is_near_that_of_leaving_out(sample):

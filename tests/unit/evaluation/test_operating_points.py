@@ -10,19 +10,13 @@ from sklearn import metrics as reference
 from skinlesions.core import files
 from skinlesions.core.classes import CLASSES, MALIGNANT
 from skinlesions.core.errors import UserError
-from skinlesions.data import predictions
 from skinlesions.evaluation import operating_points, thresholds
 from skinlesions.evaluation.bootstrap import lesion_resamples
 from skinlesions.evaluation.curves import CURVES
-from skinlesions.evaluation.metrics import softmax
+from tests.helpers.scores import part
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
 CONFIDENCE = 0.95
-
-
-def part(table: pd.DataFrame, split: str) -> thresholds.Part:
-    """The rows of a split with the probabilities of their logits as they are."""
-    return thresholds.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
 
 
 def both(table: pd.DataFrame) -> tuple[thresholds.Part, thresholds.Part]:

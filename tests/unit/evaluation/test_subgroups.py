@@ -13,6 +13,7 @@ from skinlesions.data import predictions, records
 from skinlesions.evaluation import attributes, subgroups, thresholds
 from skinlesions.evaluation.bootstrap import lesion_resamples
 from skinlesions.evaluation.metrics import softmax
+from tests.helpers.scores import part
 from tests.helpers.studies import with_metadata
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
@@ -165,10 +166,7 @@ def test_the_same_sample_gives_the_same_tables(sample, results):
 def test_what_a_model_calls_malignant_is_decided_on_its_validation_images():
     index = with_metadata(synthetic_index())
     table = synthetic_predictions(index)
-    test, val = (
-        thresholds.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
-        for split in predictions.SPLITS
-    )
+    test, val = (part(table, split) for split in predictions.SPLITS)
     ids = predictions.select(table, "test")["image_id"]
     sample = subgroups.scored(test, val, ids, records.metadata_table(index), specificity=0.8)
     limits = thresholds.fold_thresholds(val, MALIGNANT, "specificity", 0.8)

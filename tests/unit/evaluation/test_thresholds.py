@@ -7,8 +7,7 @@ import pytest
 from skinlesions.core.classes import CLASSES, MALIGNANT
 from skinlesions.data import predictions
 from skinlesions.evaluation import thresholds
-from skinlesions.evaluation.metrics import softmax
-from tests.helpers.scores import scored_images
+from tests.helpers.scores import part, scored_images
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
 
 
@@ -21,11 +20,6 @@ def sample(request) -> tuple[np.ndarray, np.ndarray]:
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
     return synthetic_predictions(synthetic_index(), 1.0, seed=1)
-
-
-def part(table: pd.DataFrame, split: str) -> thresholds.Part:
-    """The rows of a split with the probabilities of their logits as they are."""
-    return thresholds.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
 
 
 @pytest.mark.parametrize("target", [0.0, 0.5, 0.9, 0.95, 1.0])

@@ -3,17 +3,12 @@
 import pytest
 
 from skinlesions.core.formatting import estimate
-from skinlesions.data import predictions
-from skinlesions.evaluation import operating_points, thresholds
+from skinlesions.evaluation import operating_points
 from skinlesions.evaluation.bootstrap import lesion_resamples
-from skinlesions.evaluation.metrics import softmax
 from skinlesions.figures import operating_points as draw
 from tests.helpers.drawn_text import assert_legible, assert_same_files, boxes, titles_of
+from tests.helpers.scores import part
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
-
-
-def part(table, split):
-    return thresholds.part(table, split, softmax(predictions.logits(predictions.select(table, split))))
 
 
 @pytest.fixture(scope="module")

@@ -12,22 +12,15 @@ from skinlesions.figures import selective as draw
 from tests.helpers.drawn_text import assert_legible, assert_same_files
 
 
-def tables(counts: list[int], models: int, skill: float, class_coverages=selective.CLASS_COVERAGES):
+def tables(counts: list[int], models: int, skill: float):
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(7), counts)
     logits = generator.normal(size=(models, len(labels), 7))
     logits[:, np.arange(len(labels)), labels] += skill
     members = softmax(logits)
     weights = lesion_resamples(np.arange(len(labels)), labels, 40, seed=1)
-    return selective.tables(
-        labels,
-        members.mean(axis=0),
-        selective.certainties(members),
-        np.arange(len(labels)),
-        weights,
-        0.95,
-        class_coverages=class_coverages,
-    )
+    scores, groups = selective.certainties(members), np.arange(len(labels))
+    return selective.tables(labels, members.mean(axis=0), scores, groups, weights, 0.95)
 
 
 TABLES = {
@@ -35,7 +28,10 @@ TABLES = {
     "one model": lambda: tables([20, 30, 60, 10, 60, 300, 20], 1, 1.5),
     "always right": lambda: tables([5, 5, 5, 5, 5, 50, 5], 2, 50.0),
     "absent classes, never answered": lambda: tables([0, 0, 4, 0, 5, 40, 0], 2, -9.0),
-    "one coverage": lambda: tables([5, 5, 5, 5, 5, 50, 5], 2, 1.0, (0.9,)),
+    "one coverage": lambda: {
+        name: table.query("coverage == 0.8") if name == "coverage_classes" else table
+        for name, table in TABLES["four models"]().items()
+    },
 }
 
 

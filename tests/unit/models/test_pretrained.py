@@ -40,7 +40,7 @@ def official_file(tmp_path_factory, pixels):
     keras.utils.set_random_seed(0)
     network = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
     normalization = next(layer for layer in network.layers if isinstance(layer, keras.layers.Normalization))
-    mean, deviation = np.array(backbones._IMAGENET_MEAN), np.array(backbones._IMAGENET_DEVIATION)
+    mean, deviation = np.array(backbones.IMAGENET_MEAN), np.array(backbones.IMAGENET_DEVIATION)
     normalization.set_weights([mean, deviation**2, np.array(0, "int32")])
     normalization.finalize_state()
     calibrate(network, pixels)
@@ -130,7 +130,7 @@ def test_a_failed_download_says_what_else_can_be_done(monkeypatch):
         raise Exception("URL fetch failure on https://example.org/vgg16.h5: None -- Connection refused")
 
     monkeypatch.setattr(file_utils, "get_file", get_file)
-    with pytest.raises(UserError, match=r"could not download the ImageNet weights of vgg16 \(URL .*vgg16\.weights"):
+    with pytest.raises(UserError, match=r"could not download the ImageNet weights of vgg16 \(URL .*vgg16\.h5"):
         pretrained.load("vgg16", settings("vgg16"))
     unknown = settings("vgg16").model_copy(update={"architecture": "vgg17"})
     with pytest.raises(UserError, match="unknown architecture 'vgg17'"):
@@ -262,3 +262,93 @@ def test_local_weights_load_into_the_backbone(weights_dir, monkeypatch, name):
     assert np.isfinite(features).all() and features.std() > 1e-3
     assert (features > 0).mean() > 0.3 and np.abs(features).max() < 6e4
     assert np.corrcoef(features)[0, 1] < 0.999
+
+
+# --- weights: imagenet -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unreachable(monkeypatch):
+    """Keras' server cannot be reached; what Keras asks for is noted."""
+    asked = []
+
+    def get_file(name: str, *_: object, **__: object) -> str:
+        asked.append(name)
+        raise Exception("URL fetch failure: Connection refused")
+
+    monkeypatch.setattr(file_utils, "get_file", get_file)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("cut_at", "name", "taken"),
+    [
+        ("block2_pool", "vgg16.h5", True),
+        ("block2_pool", "vgg16.weights.h5", True),
+        ("block2_pool", "vgg16_to_block2_pool.h5", True),
+        ("before:block2_pool", "vgg16_before_block2_pool.h5", True),
+        ("block2_pool", "vgg16_to_block3_pool.h5", False),  # another cut
+        ("before:block2_pool", "vgg16_to_block2_pool.h5", False),
+        (None, "vgg16_to_block2_pool.h5", False),  # the whole is wanted
+        ("block2_pool", "vgg19.h5", False),
+        ("block2_pool", "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5", True),
+    ],
+)
+def test_imagenet_takes_a_local_file_of_the_architecture_first(tmp_path, monkeypatch, unreachable, cut_at, name, taken):
+    wanted = settings("vgg16", cut_at=cut_at)
+    source = pretrained.plain(wanted)
+    stored = tmp_path / "stored.weights.h5"
+    source.save_weights(stored)
+    stored.rename(tmp_path / name) if name.endswith(".weights.h5") else source.save(tmp_path / name)
+    monkeypatch.setenv(pretrained.FOLDER_VARIABLE, str(tmp_path))
+    if not taken:
+        with pytest.raises(UserError, match=r"could not download .* put vgg16\.h5 into a folder that"):
+            pretrained.load("vgg16", wanted)
+        assert len(unreachable) == 1
+        return
+    network, provenance = pretrained.load("vgg16", wanted)
+    assert not unreachable
+    assert (provenance["file"], provenance["sha256"]) == (name, files.sha256(tmp_path / name))
+    for found, expected in zip(network.get_weights(), source.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_whole_network_serves_a_backbone_that_is_cut(tmp_path, monkeypatch, unreachable, pixels):
+    source = keras.applications.VGG16(include_top=False, weights=None, input_shape=(SIZE, SIZE, 3))
+    source.save(tmp_path / "vgg16.h5")
+    monkeypatch.setenv(pretrained.FOLDER_VARIABLE, str(tmp_path))
+    network, _ = pretrained.load("vgg16", settings("vgg16", cut_at="block3_pool"))
+    expected = keras.Model(source.inputs, source.get_layer("block3_pool").output)
+    np.testing.assert_array_equal(network.predict_on_batch(pixels), expected.predict_on_batch(pixels))
+
+
+def test_a_local_copy_of_keras_own_efficientnet_file_keeps_its_rescaling(
+    tmp_path, monkeypatch, official, official_file, pixels
+):
+    (tmp_path / "efficientnetb0_notop.h5").write_bytes(official_file.read_bytes())
+    monkeypatch.setenv(pretrained.FOLDER_VARIABLE, str(tmp_path))
+    keras.backend.clear_session()
+    network, provenance = pretrained.load("efficientnet_b0", settings("efficientnet_b0"))
+    assert provenance["file"] == "efficientnetb0_notop.h5"
+    assert distance(network.predict_on_batch(pixels), official.predict_on_batch(pixels)) < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("file", "architectures"),
+    [
+        ("mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5", {"mobilenet_v2"}),
+        ("efficientnetv2-b0_notop.h5", {"efficientnet_v2_b0"}),
+        ("efficientnetb0_notop.h5", {"efficientnet_b0"}),
+        (
+            "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+            {"inception_resnet_v2", "inception_resnet_v2_5_10_5"},
+        ),
+        ("resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5", {"resnet50"}),
+        ("resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5", set()),
+        ("vgg16_weights_tf_dim_ordering_tf_kernels.h5", set()),  # with its top
+    ],
+)
+def test_what_keras_has_downloaded_before_is_known(tmp_path, monkeypatch, file, architectures):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    files.write_bytes(tmp_path / "models" / file, b"")
+    assert {name for name in backbones.ARCHITECTURES if pretrained.in_cache_of_keras(name)} == architectures

@@ -128,7 +128,7 @@ def make(data: Path, document: NotebookNode, source: str = "ham10000") -> Params
     for folder, (name, title) in folders.items():
         own = with_sections(titled(document, title), name)
         files.write_bytes(data / folder / f"{name}.ipynb", notebooks.notebook_bytes(own))
-        files.write_csv(data / folder / "tables" / "some_numbers.csv", pd.DataFrame({"a": [1]}))
+        (data / folder / "tables").mkdir(parents=True, exist_ok=True)
         _figure(data / folder / "figures", "some_numbers")
         files.write_json(data / folder / "metrics.json", {"a": 0.5})
     network = {"hidden_units": 256, "crop": 224, "prepared_size": 240, "fit": "crop", "dropout": 0.5, "l2": 0.1}

@@ -3,7 +3,6 @@
 import gzip
 import re
 import shutil
-import urllib.parse
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from skinlesions.commands import verify
+from skinlesions.commands import check_report, verify
 from skinlesions.core import files, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data import predictions
@@ -44,7 +43,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_the_report_has_everything(real):
     data, reports, _ = real
     published = contents(reports)
-    expected = {"index.html", "claim.html", "model_card.html", "metrics.json", "provenance.json"}
+    expected = {"index.html", "claim.html", "model_card.html", "metrics.json", "provenance.json", "tables/README.md"}
+    expected.add("contents.json")
     expected |= {f"notebooks/{name}.{suffix}" for name in PAGES for suffix in ("ipynb", "html")}
     expected |= {f"predictions/{name}" for name in ("models.json", "plan.json", "metadata.csv")}
     expected |= {*(f"predictions/{name}.csv.gz" for name in standin.MODELS)}
@@ -75,7 +75,7 @@ def test_the_report_has_everything(real):
 def test_the_tables_of_the_comparison_follow_from_what_is_published(sample):
     tables, _ = verify.expected(sample)
     compared = [name for name in tables if name.startswith("compare/")]
-    assert {path.stem for path in (sample / "tables" / "compare").glob("*.csv")} - {"some_numbers"} == {
+    assert {path.stem for path in (sample / "tables" / "compare").glob("*.csv")} == {
         name.removeprefix("compare/") for name in compared
     }
     for name in compared:
@@ -122,17 +122,22 @@ def test_an_incomplete_stage_is_named_and_nothing_changes(real, tmp_path):
 # --- the pages --------------------------------------------------------------------------------------------------
 
 
+def test_a_file_of_ones_own_among_the_reports_is_kept(real, tmp_path, capsys):
+    data, reports, parameters = real
+    target = tmp_path / "reports"
+    shutil.copytree(reports, target)
+    files.write_text(target / "figures" / "mine.txt", "notes")
+    publish(data, target, parameters)
+    assert (tmp_path / "build" / "kept" / "figures" / "mine.txt").read_text() == "notes"
+    assert "mine.txt" in capsys.readouterr().out
+    assert contents(target) == contents(reports)
+
+
 def test_every_link_leads_somewhere(real):
-    _, reports, _ = real
-    anchors = {page.path.resolve(): page.anchors for page in pages(reports)}
-    for page in pages(reports):
-        for _, attributes in page.tags:
-            link = attributes.get("href") or attributes.get("src") or ""
-            if link and not re.match(r"https:|data:", link):
-                path, _, anchor = link.partition("#")
-                target = (page.path.parent / urllib.parse.unquote(path)).resolve() if path else page.path.resolve()
-                assert target.is_file(), f"{page.path.name}: {link}"
-                assert not anchor or anchor in anchors[target], f"{page.path.name}: {link}"
+    code = real[1].parent / "skinlesions"  # as in a clone, beside the report
+    code.symlink_to(paths.ROOT / "skinlesions")
+    assert list(check_report.broken_links(real[1])) == []
+    code.unlink()
 
 
 def test_index_reaches_every_file(real):
@@ -143,7 +148,7 @@ def test_index_reaches_every_file(real):
         for name in ("href", "src")
         if name in attributes
     }
-    assert set(contents(reports)) - {"index.html"} <= linked
+    assert set(contents(reports)) - {"index.html", "contents.json"} <= linked
 
 
 def test_pages_need_no_network_and_run_no_script(real, sample):

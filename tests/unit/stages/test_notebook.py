@@ -1,6 +1,7 @@
 """The runner of notebooks: what it refuses, what it writes, and what it leaves behind when things go wrong."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,12 +20,14 @@ stages:
   train:
     foreach: {vgg16: {}}
     do:
-      cmd: ${python} -m skinlesions.stages.notebook train.ipynb out/${key}.ipynb -p model ${key}
+      cmd: >-
+        ${python} -m skinlesions.stages.notebook train.ipynb out/${key}.ipynb -p model ${key}
       deps: [train.ipynb, skinlesions, input.csv]
       params: [train, head, fine_tune, "models.${key}"]
       outs: ["out/${key}.ipynb"]
   moved:
-    cmd: ${python} -m skinlesions.stages.notebook moved.ipynb out/moved.ipynb
+    cmd: >-
+      ${python} -m skinlesions.stages.notebook moved.ipynb out/moved.ipynb
     deps: [moved.ipynb, skinlesions, input.csv]
     params: [explore.seed]
 """
@@ -53,7 +56,7 @@ def make_project(root: Path) -> Path:
     """A copy of the library with settings of its own in the folder `root`, ready for DVC."""
     copy_code(root)
     (root / "input.csv").write_text("a\n1\n")
-    (root / "dvc.yaml").write_text(DVC_YAML.replace("${python}", sys.executable))
+    (root / "dvc.yaml").write_text(DVC_YAML.replace("${python}", shlex.quote(sys.executable)))
     nbformat.write(sources(**RICH), root / "rich.ipynb")
     read = "from skinlesions.core import config\nsettings = config.of_stage(f'train@{model}')"
     show = "settings.models[model].head.epochs, settings.train.seed"

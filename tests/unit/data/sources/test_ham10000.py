@@ -1,7 +1,4 @@
 import shutil
-import stat
-import struct
-import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +6,6 @@ import pytest
 
 from skinlesions.core.errors import UserError
 from skinlesions.data.sources import ham10000
-from skinlesions.data.sources.archives import MAXIMUM_IMAGE_BYTES
 from skinlesions.data.sources.checks import check_image, check_names
 from tests.helpers.raw_files import HEADER, IMAGES, ROWS, dataverse_folder, jpeg, parts, table, write_files, write_zip
 
@@ -126,38 +122,11 @@ def archive_folder(folder: Path) -> Path:
     return dataverse_folder(folder) / "HAM10000_images_part_2.zip"
 
 
-@pytest.mark.parametrize(
-    "name", ["../ISIC_3.jpg", "/ISIC_3.jpg", "a/../../ISIC_3.jpg", "C:/ISIC_3.jpg", "a\\..\\b.jpg"]
-)
-def test_an_unsafe_path_in_a_zip_file_is_refused(tmp_path, name):
-    write_zip(archive_folder(tmp_path), {name: jpeg(3)})
-    with pytest.raises(
-        UserError, match=r"part_2\.zip: 1 fault\n  member .* has an unsafe path; download the file again"
-    ):
-        contents(tmp_path)
-
-
-def test_a_symbolic_link_in_a_zip_file_is_refused(tmp_path):
-    with zipfile.ZipFile(archive_folder(tmp_path), "w") as archive:
-        link = zipfile.ZipInfo("ISIC_3.jpg")
-        link.external_attr = (stat.S_IFLNK | 0o777) << 16
-        archive.writestr(link, "/etc/passwd")
-    with pytest.raises(UserError, match=r"member 'ISIC_3\.jpg' is a symbolic link"):
-        contents(tmp_path)
-
-
-def test_a_member_that_unpacks_to_too_much_is_refused_unread(tmp_path):
-    write_zip(archive_folder(tmp_path), {"ISIC_3.jpg": bytes(MAXIMUM_IMAGE_BYTES + 1)})
-    with pytest.raises(UserError, match=r"member 'ISIC_3\.jpg' unpacks to 50,000,001 bytes; an image has at most"):
-        contents(tmp_path)
-
-
-def test_a_member_that_lies_about_its_size_is_not_unpacked_further(tmp_path):
-    path = archive_folder(tmp_path)
-    write_zip(path, {"ISIC_3.jpg": bytes(10_000_000), "ISIC_4.jpg": jpeg(4)})
-    content = path.read_bytes()
-    path.write_bytes(content.replace(struct.pack("<L", 10_000_000), struct.pack("<L", 1000)))
-    with pytest.raises(UserError, match=r"part_2\.zip, member ISIC_3\.jpg: cannot be read \(Bad CRC-32"):
+def test_a_zip_file_with_a_member_that_is_hostile_is_refused(tmp_path):
+    """What makes one hostile has its tests beside those of photographs."""
+    write_zip(archive_folder(tmp_path), {"../ISIC_3.jpg": jpeg(3), "ISIC_4.jpg": jpeg(4)})
+    message = r"part_2\.zip: 1 fault\n  member .* has an unsafe path; download the file again"
+    with pytest.raises(UserError, match=message):
         contents(tmp_path)
 
 
