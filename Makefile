@@ -27,8 +27,8 @@ setup: $(VENV)/.installed  ## create .venv, every file checked by hash, with thi
 demo: setup  ## run the whole pipeline on a synthetic sample, in build/demo
 	$(SKINLESIONS) demo
 
-report: setup  ## regenerate the report from the images (PRESET="a b" writes presets/a.yaml and b.yaml into params.yaml first)
-	$(SKINLESIONS) report $(if $(PRESET),--preset $(PRESET))
+report: setup  ## regenerate the report from the images (PRESET="a b" writes presets/a.yaml and b.yaml into params.yaml first; JOBS=4 runs as many stages side by side)
+	$(SKINLESIONS) report $(if $(PRESET),--preset $(PRESET)) $(if $(JOBS),--jobs $(JOBS))
 
 status: setup  ## say which stages are not up to date with the code, the parameters and the data
 	$(SKINLESIONS) status

@@ -114,7 +114,7 @@ def _weights_and_layers(settings: config.Params) -> list[str]:
         except UserError as error:
             faults.append(str(error))
             continue
-        if file is None and not pretrained.in_cache_of_keras(backbone.architecture):
+        if file is None and pretrained.in_cache_of_keras(backbone.architecture) is None:
             downloads.setdefault(backbone.architecture, []).append(name)
     if downloads and not _answers(KERAS_URL):
         names = ", ".join(sorted(name for names in downloads.values() for name in names))

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 from skinlesions.commands import params, pipeline
-from skinlesions.core import config, environment, paths
+from skinlesions.core import config, environment, exclusive, paths
 from skinlesions.core.errors import UserError
 
 
@@ -42,14 +42,23 @@ def files_to_copy() -> list[str]:
     return [name for name in names if not name.startswith("reports/") and name != paths.DVC_LOCK.name]
 
 
+def check_target(target: Path) -> None:
+    """Refuse a folder that is not under build/.
+
+    Raises:
+        UserError: so it is; it would be emptied, and only what lies there may be.
+    """
+    if paths.ROOT / "build" not in target.resolve().parents:
+        raise UserError(f"{target} is not under build/, so it is not emptied for a copy; name one such as build/demo")
+
+
 def copy_tree(target: Path) -> None:
     """Make `target` a fresh copy of the working tree, with a DVC of its own that knows no Git.
 
     Raises:
-        UserError: `target` is not under build/; it is emptied, and only what lies there may be.
+        UserError: as `check_target`.
     """
-    if paths.ROOT / "build" not in target.resolve().parents:
-        raise UserError(f"{target} is not under build/, so it is not emptied for a copy; name one such as build/demo")
+    check_target(target)
     shutil.rmtree(target, ignore_errors=True)
     for name in files_to_copy():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -61,12 +70,16 @@ def demonstrate(preset: Path, target: Path) -> None:
     """Run the pipeline with `preset` in a fresh copy under `target`, and say where its report is.
 
     Raises:
-        UserError: a stage failed.
+        UserError: a stage failed, or the demonstration is already running in this folder.
     """
-    copy_tree(target)
-    config.load(preset)
-    shutil.copyfile(preset, target / paths.PARAMS.name)
-    environment.renew(config.all_packages(), target / environment.FILE.name)
-    variables = {name: value for name, value in pipeline.environment().items() if not name.startswith("DVC_")}
-    pipeline.repro(target, variables)
+    check_target(target)
+    # Beside the folder, which is emptied.
+    lock = target.resolve().with_name(f".{target.name}.lock")
+    with exclusive.alone(lock, f"a demonstration in {paths.relative(target)}"):
+        copy_tree(target)
+        config.load(preset)
+        shutil.copyfile(preset, target / paths.PARAMS.name)
+        environment.renew(config.all_packages(), target / environment.FILE.name)
+        variables = {name: value for name, value in pipeline.environment().items() if not name.startswith("DVC_")}
+        pipeline.repro(target, variables)
     print(f"The report is {(target / 'reports' / 'index.html').resolve()}")

@@ -1,17 +1,27 @@
 """DVC, as the commands call it: run by this interpreter, which its stages get too, whatever the user's PATH is."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import textwrap
+from contextlib import AbstractContextManager
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
-from skinlesions.core import paths
+from skinlesions.core import exclusive, files, paths, scheduling
 from skinlesions.core.errors import UserError
+
+# It waits for another DVC that works for a moment: a stage of hours must not fail because somebody asks for the status.
+_DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+
+# A stage takes no more of the memory of the GPU than it needs, so that others have room beside it.
+_SHARING_A_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 # Where the outputs of the stages are. A clone has none of them, which is no reason to run a stage again.
 _DATA = ("data/", "models/", "models")
@@ -24,21 +34,103 @@ def environment() -> dict[str, str]:
     return quiet | os.environ | {"PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])}
 
 
-def repro(root: Path, variables: dict[str, str] | None = None) -> None:
+def alone(root: Path) -> AbstractContextManager[None]:
+    """A block in which no other run of the project at `root` is going on; a UserError names the one that is."""
+    return exclusive.alone(root / ".dvc" / "tmp" / "run.lock", f"a run in {paths.relative(root)}")
+
+
+def repro(root: Path, variables: dict[str, str] | None = None, jobs: int = 1) -> None:
     """Run what is not up to date of the pipeline of the project at `root`.
 
     Args:
         root: of the project.
         variables: the environment; by default that of `environment`.
+        jobs: how many stages run side by side; the results are the same.
 
     Raises:
         UserError: a stage failed.
     """
     # What this process has printed comes before what the stages print.
     sys.stdout.flush()
-    command = [sys.executable, "-m", "dvc", "repro"]
-    if subprocess.run(command, cwd=root, env=variables or environment(), check=False).returncode:
-        raise UserError(f"the pipeline failed in {paths.relative(root)}; the stage above says why")
+    _forget_crashed(root)
+    variables = variables or environment()
+    if jobs == 1:
+        command = [*_DVC, "repro"]
+        failed = scheduling.run(
+            {"": set()}, lambda _, processes: processes.run(command, cwd=root, env=variables) == 0, jobs
+        )
+        if failed:
+            raise UserError(f"the pipeline failed in {paths.relative(root)}; the stage above says why")
+        return
+    logs = root / paths.LOGS.name / "stages"
+
+    def run(stage: str, processes: scheduling.Processes) -> bool:
+        command = [*_DVC, "repro", "--single-item", stage]
+        return scheduling.logged(
+            command, stage, logs / f"{stage}.log", processes, cwd=root, env=_SHARING_A_GPU | variables
+        )
+
+    failed = scheduling.run(_needs(root), run, jobs)
+    if failed:
+        raise UserError(
+            f"{', '.join(failed)} failed; "
+            + ", ".join(paths.relative(logs / f"{stage}.log") for stage in failed)
+            + " says why. What ran beside has come to its end; the same command goes on from here"
+        )
+
+
+def _needs(root: Path) -> dict[str, set[str]]:
+    """The stages that are perhaps not up to date, each with those of them that it needs."""
+    from dvc.repo import Repo  # only here: it takes a second
+
+    changed = _status(root)
+    with Repo(str(root)) as repo:
+        graph = repo.index.graph
+        needs = {stage.name: {need.name for need in graph.successors(stage)} for stage in graph}
+    pending: dict[str, set[str]] = {}
+    for stage in TopologicalSorter(needs).static_order():
+        if stage in changed or needs[stage] & pending.keys():
+            pending[stage] = needs[stage] & pending.keys()
+    return pending
+
+
+def _forget_crashed(root: Path) -> None:
+    """Remove DVC's list of what its processes read and write, if none of them runs.
+
+    DVC leaves it behind when it is killed, and believes it as soon as another process has the number of the dead one.
+    """
+    file = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        entries = files.read_json(file)
+    except FileNotFoundError:
+        return
+    except ValueError:  # killed while it wrote
+        entries = {}
+    holders = [*entries.get("write", {}).values(), *itertools.chain(*entries.get("read", {}).values())]
+    if not any(_is_dvc(holder["pid"]) for holder in holders):
+        file.unlink()
+
+
+def _is_dvc(number: int) -> bool:
+    """Whether the process of this number runs DVC."""
+    try:
+        return any("dvc" in word for word in psutil.Process(number).cmdline())
+    except psutil.Error:
+        return False
+
+
+def _status(root: Path) -> dict[str, list[Any]]:
+    """What `dvc status` says: the stages that are not up to date, each with what changed.
+
+    Raises:
+        UserError: DVC cannot tell, for instance because dvc.yaml is not valid.
+    """
+    command = [*_DVC, "status", "--json"]
+    done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"DVC cannot tell what is up to date:\n{done.stderr.strip()}")
+    status: dict[str, list[Any]] = json.loads(done.stdout)
+    return status
 
 
 def waiting(root: Path) -> dict[str, list[str]]:
@@ -49,15 +141,10 @@ def waiting(root: Path) -> dict[str, list[str]]:
     Raises:
         UserError: DVC cannot tell, for instance because dvc.yaml is not valid.
     """
-    command = [sys.executable, "-m", "dvc", "status", "--json"]
-    done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise UserError(f"DVC cannot tell what is up to date:\n{done.stderr.strip()}")
-    status: dict[str, list[Any]] = json.loads(done.stdout)
     lock = _read_lock(root)
     found = {
         stage: reasons
-        for stage, changes in status.items()
+        for stage, changes in _status(root).items()
         if (reasons := _reasons(changes, lock.get(stage, {}).get("params", {}), root))
     }
     return found | _following(found, lock)

@@ -10,24 +10,35 @@ from skinlesions.core import config, paths, presets
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the presets."""
+    """Add the presets and the number of jobs."""
     parser.add_argument(
         "--preset", metavar="PRESET", nargs="+", default=[], help="presets to write into params.yaml first"
+    )
+    parser.add_argument(
+        "--jobs", type=_count, default=1, help="how many stages run side by side (default: 1); the results are the same"
     )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Apply the presets, check what can be checked at once, run the pipeline, renew the README."""
     files = [params.preset_file(name) for name in arguments.preset]
-    for file in files:
-        presets.apply(file)
-    settings = config.load()
-    check.check(settings)
-    _say_device(settings)
-    if changed := environment.renew():
-        print(f"environment.yaml is renewed; stages that import these packages run again:\n{changed}", flush=True)
-    pipeline.repro(paths.ROOT)
-    readme.renew()
+    with pipeline.alone(paths.ROOT):
+        for file in files:
+            presets.apply(file)
+        settings = config.load()
+        check.check(settings)
+        _say_device(settings)
+        if changed := environment.renew():
+            print(f"environment.yaml is renewed; stages that import these packages run again:\n{changed}", flush=True)
+        pipeline.repro(paths.ROOT, jobs=arguments.jobs)
+        readme.renew()
+
+
+def _count(text: str) -> int:
+    """A number of jobs."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _say_device(settings: config.Params) -> None:

@@ -19,6 +19,8 @@ from skinlesions.models import backbones
 FOLDER_VARIABLE = "SKINLESIONS_WEIGHTS_DIR"
 RANDOM_SEED = 0
 CALIBRATION_IMAGES = 16
+# Of their files Keras has no hash, so that what was downloaded is recorded, but was held against nothing.
+WITHOUT_HASH = ("mobilenet_v2",)
 
 
 def local_file(name: str, settings: Backbone) -> Path | None:
@@ -78,10 +80,10 @@ def is_of_keras(path: Path, architecture: str) -> bool:
     return re.fullmatch(f"{stem}(weights.*)?notop", re.sub("[^a-z0-9]", "", path.stem.lower())) is not None
 
 
-def in_cache_of_keras(architecture: str) -> bool:
-    """Whether Keras has downloaded the ImageNet weights of `architecture` before."""
+def in_cache_of_keras(architecture: str) -> Path | None:
+    """The file of the ImageNet weights of `architecture` that Keras has downloaded, if it has."""
     folder = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"
-    return any(is_of_keras(path, architecture) for path in folder.glob("*.h5"))
+    return next((path for path in sorted(folder.glob("*.h5")) if is_of_keras(path, architecture)), None)
 
 
 def fold_rescaling(network: keras.Model) -> None:
@@ -181,15 +183,13 @@ def load(name: str, settings: Backbone) -> tuple[keras.Model, dict[str, str | No
                 f"connect to the network, or put {settings.architecture}.h5 into a folder that {FOLDER_VARIABLE} names"
             ) from None
         fold_rescaling(official)
-        return _copied(official, settings), provenance | {
-            "source": "Keras' ImageNet weights, checked against Keras' hash"
-        }
-    network = _with_file(path, name, settings)
-    return network, provenance | {
-        "source": settings.origin or "a local file",
-        "file": path.name,
-        "sha256": files.sha256(path),
-    }
+        network, path = _copied(official, settings), in_cache_of_keras(settings.architecture)
+        checked = "of which Keras has no hash" if settings.architecture in WITHOUT_HASH else "checked by Keras' hash"
+        source = f"Keras' ImageNet weights, {checked}"
+    else:
+        network, source = _with_file(path, name, settings), settings.origin or "a local file"
+    found = {} if path is None else {"file": path.name, "sha256": files.sha256(path)}
+    return network, provenance | found | {"source": source}
 
 
 def _copied(source: keras.Model, settings: Backbone) -> keras.Model:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skinlesions.commands import demo
-from skinlesions.core import config, paths
+from skinlesions.core import config, exclusive, paths
 from skinlesions.core.errors import UserError
 
 
@@ -134,3 +134,15 @@ def test_a_pipeline_that_fails_ends_the_demonstration_with_one_message(root):
 def test_a_preset_that_is_not_there_is_named(root):
     with pytest.raises(UserError, match=r"absent\.yaml does not exist"):
         demo.demonstrate(root / "presets" / "absent.yaml", root / "build" / "demo")
+
+
+def test_a_second_demonstration_in_the_folder_is_told_of_the_first(root):
+    """It must not empty what the first one is working on."""
+    target = root / "build" / "demo"
+    demo.copy_tree(target)
+    with (
+        exclusive.alone(root / "build" / ".demo.lock", "a demonstration"),
+        pytest.raises(UserError, match="already going on: process"),
+    ):
+        demo.demonstrate(root / "presets" / "sample.yaml", target)
+    assert (target / "params.yaml").exists()

@@ -1,5 +1,7 @@
 """Whatever the source of the weights, the plain architecture computes what their owner's network computes."""
 
+import ast
+import inspect
 import json
 
 import keras
