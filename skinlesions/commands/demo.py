@@ -5,6 +5,7 @@ dvc.lock and reports stay as they are.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,11 +21,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", type=Path, default=paths.ROOT / "build" / "demo", help="of the copy, emptied (default: build/demo)"
     )
+    parser.add_argument(
+        "--jobs",
+        type=pipeline.job_count,
+        default=min(2, os.cpu_count() or 1),
+        help="how many stages run side by side (default: %(default)s); the results are the same",
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Run the pipeline, and say where its report is."""
-    demonstrate(params.preset_file(arguments.preset), arguments.folder)
+    demonstrate(params.preset_file(arguments.preset), arguments.folder, arguments.jobs)
 
 
 def files_to_copy() -> list[str]:
@@ -66,8 +73,13 @@ def copy_tree(target: Path) -> None:
     (target / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n", encoding="utf-8")
 
 
-def demonstrate(preset: Path, target: Path) -> None:
+def demonstrate(preset: Path, target: Path, jobs: int = 1) -> None:
     """Run the pipeline with `preset` in a fresh copy under `target`, and say where its report is.
+
+    Args:
+        preset: all parameters.
+        target: the folder of the copy.
+        jobs: how many stages run side by side.
 
     Raises:
         UserError: a stage failed, or the demonstration is already running in this folder.
@@ -81,5 +93,5 @@ def demonstrate(preset: Path, target: Path) -> None:
         shutil.copyfile(preset, target / paths.PARAMS.name)
         environment.renew(config.all_packages(), target / environment.FILE.name)
         variables = {name: value for name, value in pipeline.environment().items() if not name.startswith("DVC_")}
-        pipeline.repro(target, variables)
+        pipeline.repro(target, variables, jobs)
     print(f"The report is {(target / 'reports' / 'index.html').resolve()}")

@@ -1,5 +1,6 @@
 """DVC, as the commands call it: run by this interpreter, which its stages get too, whatever the user's PATH is."""
 
+import argparse
 import itertools
 import json
 import os
@@ -32,6 +33,17 @@ def environment() -> dict[str, str]:
     folder = str(Path(sys.executable).parent)
     quiet = {"PYTHONUNBUFFERED": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     return quiet | os.environ | {"PATH": os.pathsep.join([folder, os.environ.get("PATH", os.defpath)])}
+
+
+def job_count(text: str) -> int:
+    """The number of jobs on a command line.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no number from 1 on.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def alone(root: Path) -> AbstractContextManager[None]:

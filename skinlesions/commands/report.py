@@ -15,7 +15,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--preset", metavar="PRESET", nargs="+", default=[], help="presets to write into params.yaml first"
     )
     parser.add_argument(
-        "--jobs", type=_count, default=1, help="how many stages run side by side (default: 1); the results are the same"
+        "--jobs",
+        type=pipeline.job_count,
+        default=1,
+        help="how many stages run side by side (default: 1); the results are the same",
     )
 
 
@@ -32,13 +35,6 @@ def run(arguments: argparse.Namespace) -> None:
             print(f"environment.yaml is renewed; stages that import these packages run again:\n{changed}", flush=True)
         pipeline.repro(paths.ROOT, jobs=arguments.jobs)
         readme.renew()
-
-
-def _count(text: str) -> int:
-    """A number of jobs."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
-    return int(text)
 
 
 def _say_device(settings: config.Params) -> None:
