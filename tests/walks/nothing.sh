@@ -7,3 +7,6 @@ refused "make report without anything" 10 make report
 shows "HAM10000_DIR" "SKINLESIONS_WEIGHTS_DIR" "data.external"
 works "make demo" make demo
 shows "build/demo/reports/index.html"
+cd build/demo
+works "what the demo has to show" ../../.venv/bin/python "$REPOSITORY/tests/walks/demo_learns.py"
+cat "$OUTPUT"
