@@ -354,3 +354,25 @@ def test_what_keras_has_downloaded_before_is_known(tmp_path, monkeypatch, file, 
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     files.write_bytes(tmp_path / "models" / file, b"")
     assert {name for name in backbones.ARCHITECTURES if pretrained.in_cache_of_keras(name)} == architectures
+
+
+def test_of_which_files_keras_has_no_hash():
+    """Read in Keras' own source: where it downloads, and whether it says what must come."""
+    names = ("DenseNet121", "EfficientNetB0", "EfficientNetV2B0", "InceptionV3", "MobileNetV2", "ResNet50", "VGG16")
+    unchecked = set()
+    for name in (*names, "Xception", "InceptionResNetV2", "ConvNeXtTiny"):
+        tree = ast.parse(inspect.getsource(inspect.getmodule(getattr(keras.applications, name))))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        downloads = [call for call in calls if getattr(call.func, "attr", "") == "get_file"]
+        assert downloads, name
+        if not all(any(keyword.arg == "file_hash" for keyword in call.keywords) for call in downloads):
+            unchecked.add(name.lower())
+    assert unchecked == {name.replace("_", "") for name in pretrained.WITHOUT_HASH}
+
+
+def test_what_keras_downloaded_is_recorded_with_its_hash(tmp_path, monkeypatch, official, official_file):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    copy = tmp_path / "models" / official_file.name
+    files.write_bytes(copy, official_file.read_bytes())
+    _, provenance = pretrained.load("efficientnet_b0", settings("efficientnet_b0"))
+    assert (provenance["file"], provenance["sha256"]) == (copy.name, files.sha256(copy))
