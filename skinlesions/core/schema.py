@@ -25,7 +25,7 @@ from skinlesions.core.blocks import (
 )
 
 # Rows that the comparison adds to the models.
-RESERVED_NAMES = ("ensemble", "stacked")
+RESERVED_NAMES = ("ensemble", "stacked", "always_nv")
 
 
 class Params(Block):

@@ -122,6 +122,7 @@ def test_the_configurations_that_stand_alone_are_valid(preset):
         ("models." + "a" * 300, {"inputs": "features/vgg16.npy"}, "models."),
         ("models.ensemble", {"inputs": "features/vgg16.npy"}, "models.ensemble"),
         ("models.stacked", {"inputs": "features/vgg16.npy"}, "models.stacked"),
+        ("models.always_nv", {"inputs": "features/vgg16.npy"}, "models.always_nv"),
         ("models", {}, "models"),
         ("backbones.vgg16.crop", 256, "backbones.vgg16.crop"),
         ("backbones.vgg16.image_size", 31, "backbones.vgg16.image_size"),
