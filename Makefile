@@ -13,8 +13,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 SKINLESIONS := $(BIN)/python -m skinlesions
 RESOLVE := $(BIN)/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
-# The unit tests of what needs neither Keras nor DVC.
-FAST := $(addprefix --ignore=tests/unit/,explain inference models stages training)
+# The unit tests of what reads and computes: without Keras, DVC, figures and pages.
+SLOW := explain figures inference models report stages training core/test_quiet.py \
+	$(addprefix commands/test_,check.py pipeline.py status.py verify.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo report status verify test test-fast lint check-report lab lock
@@ -40,8 +41,8 @@ verify: $(if $(wildcard $(VENV)/.installed),,$(LIGHT)/.installed)  ## recompute 
 test: $(VENV)/.installed-test  ## run all tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-test-fast: $(VENV)/.installed-test  ## run the unit tests that need neither Keras nor the pipeline
-	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/unit $(FAST)
+test-fast: $(VENV)/.installed-test  ## run the unit tests of what reads and computes, without Keras, figures and pages
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/unit $(addprefix --ignore=tests/unit/,$(SLOW))
 
 lint: $(VENV)/.installed-test  ## check style, types, and which package imports which
 	$(BIN)/python -m ruff check
