@@ -14,7 +14,7 @@ from skinlesions.core import paths
 from skinlesions.core.errors import UserError
 
 # Where the outputs of the stages are. A clone has none of them, which is no reason to run a stage again.
-_DATA = ("data/", "models/", "models")
+_DATA = "data/"
 
 
 def environment() -> dict[str, str]:

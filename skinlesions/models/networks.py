@@ -17,7 +17,7 @@ FROZEN, FINE_TUNED, FROM_SCRATCH = "frozen features", "fine-tuned", "from scratc
 
 @dataclass(frozen=True)
 class Description:
-    """What it takes to build a trained model again and to feed it a new image: models/NAME/model.json.
+    """What it takes to build a trained model again and to feed it a new image: data/models/NAME/model.json.
 
     Attributes:
         name: of the model.

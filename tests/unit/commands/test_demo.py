@@ -70,7 +70,7 @@ def test_the_files_are_those_of_the_working_tree_without_the_report(root):
 def test_of_this_project_neither_report_nor_data_are_copied():
     names = demo.files_to_copy()
     assert {"params.yaml", "dvc.yaml", "skinlesions/commands/demo.py", ".dvc/config"} <= set(names)
-    unwanted = ("reports/", "build/", ".venv/", "data/raw/", "data/prepared/", "data/train/", "models/b", ".dvc/cache")
+    unwanted = ("reports/", "build/", ".venv/", "data/raw/", "data/prepared/", "data/train/", "data/models/", ".dvc/cache")
     assert not [name for name in names if name.startswith(unwanted) or name == "dvc.lock"]
 
 
