@@ -36,6 +36,7 @@ EXTERNAL = DATA / "external"
 # so work in progress is kept beside them, under a key that changes with every input.
 PARTIAL = DATA / "partial"
 
+PUBLISHED_MODEL = ROOT / "models" / "published"
 NOTEBOOKS = ROOT / "notebooks"
 LOGS = ROOT / "logs"
 REPORTS = ROOT / "reports"
