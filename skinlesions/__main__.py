@@ -24,7 +24,7 @@ COMMANDS = {
     "readme": "renew the README's results from the published report",
     "params": "write presets into params.yaml",
     "environment": "renew environment.yaml from the packages that are installed",
-    "predict": "predict images of your own with the trained models",
+    "predict": "predict images of your own with the published model, or with trained ones",
     "evaluate": "score predictions of any method on images with known diagnoses",
 }
 

@@ -14,6 +14,9 @@ from skinlesions.commands import params, pipeline
 from skinlesions.core import config, environment, exclusive, paths
 from skinlesions.core.errors import UserError
 
+# What the last stages write for Git.
+_PUBLISHED = ("reports/", "models/published/")
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the preset and the folder."""
@@ -35,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def files_to_copy() -> list[str]:
-    """The files of the working tree that Git tracks or would track, relative to its root, but no published report.
+    """The files of the working tree that Git tracks or would track, relative to its root, but nothing published.
 
     Raises:
         UserError: the project is not in a Git checkout, or Git is missing.
@@ -46,7 +49,7 @@ def files_to_copy() -> list[str]:
     except (OSError, subprocess.CalledProcessError) as error:
         raise UserError(f"git cannot list the files of this project ({error}); clone it with git") from None
     names = [name for name in listing.split("\0") if name and (paths.ROOT / name).is_file()]
-    return [name for name in names if not name.startswith("reports/") and name != paths.DVC_LOCK.name]
+    return [name for name in names if not name.startswith(_PUBLISHED) and name != paths.DVC_LOCK.name]
 
 
 def check_target(target: Path) -> None:

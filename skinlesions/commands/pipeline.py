@@ -25,7 +25,7 @@ _DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
 _SHARING_A_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 # Where the outputs of the stages are. A clone has none of them, which is no reason to run a stage again.
-_DATA = ("data/", "models/", "models")
+_DATA = "data/"
 
 
 def environment() -> dict[str, str]:

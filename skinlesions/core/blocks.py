@@ -345,3 +345,13 @@ class Leakage(Block):
     confidence: Confidence
     resamples: Resamples
     seed: Seed
+
+
+class Publish(Block):
+    """What Git gets of the trained models.
+
+    Attributes:
+        model: the one whose weights are published in models/published; None: none.
+    """
+
+    model: Name | None = None

@@ -19,6 +19,7 @@ from skinlesions.core.blocks import (
     Model,
     Name,
     Prepare,
+    Publish,
     Split,
     Statistics,
     Train,
@@ -46,6 +47,7 @@ class Params(Block):
     compare: Compare
     explain: Explain
     leakage: Leakage
+    publish: Publish
 
     @model_validator(mode="after")
     def _names_refer_to_each_other(self) -> Self:
@@ -63,6 +65,8 @@ class Params(Block):
             for name in names:
                 if name not in self.models:
                     raise ValueError(f"{key}: {name!r} is not under models ({', '.join(self.models)})")
+        if self.publish.model is not None and self.publish.model not in self.models:
+            raise ValueError(f"publish.model: {self.publish.model!r} is not under models ({', '.join(self.models)})")
         if self.explain.model not in self.explain.models:
             raise ValueError(f"explain.model: {self.explain.model!r} is not among explain.models")
         if self.balance.strategy != "auto" and self.balance.strategy not in self.balance.strategies:

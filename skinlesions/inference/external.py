@@ -10,6 +10,7 @@ from skinlesions.core import files, names
 from skinlesions.core.names import ENSEMBLE
 from skinlesions.core.progress import Progress
 from skinlesions.data import images, isic_csv
+from skinlesions.evaluation import calibration
 from skinlesions.evaluation.external import GROUND_TRUTH, ExternalSet
 from skinlesions.evaluation.metrics import softmax, summary
 from skinlesions.inference import predictor
@@ -41,11 +42,13 @@ def predict(
     probabilities, rows = {}, []
     with Progress("external", len(models) * len(image_ids)) as progress:
         for name in models:
-            own, logits = predictor.Predictor(name), []
+            own, logits = predictor.load(name), []
+            temperatures = calibration.fold_temperatures(predictor.out_of_fold(own.description))
             for pixels in _prepared(chosen, own.description, partial):
                 logits.append(own.logits(pixels))
                 progress.advance(len(pixels))
-            by_fold = softmax(np.concatenate(logits, axis=1) / own.temperatures[:, None, None])
+            scales = np.array([temperatures[fold] for fold in range(own.description.folds)])
+            by_fold = softmax(np.concatenate(logits, axis=1) / scales[:, None, None])
             probabilities[name] = by_fold.mean(axis=0)
             rows += [
                 (name, fold, summary(chosen.labels, values)["balanced_accuracy"]) for fold, values in enumerate(by_fold)

@@ -17,7 +17,7 @@ FROZEN, FINE_TUNED, FROM_SCRATCH = "frozen features", "fine-tuned", "from scratc
 
 @dataclass(frozen=True)
 class Description:
-    """What it takes to build a trained model again and to feed it a new image: models/NAME/model.json.
+    """What it takes to build a trained model again and to feed it a new image: data/models/NAME/model.json.
 
     Attributes:
         name: of the model.
@@ -139,6 +139,14 @@ def copy_head(source: keras.Model, target: keras.Model) -> None:
         target.get_layer(name).set_weights(source.get_layer(name).get_weights())
 
 
+def build(description: Description) -> keras.Model:
+    """The network that `description` describes, with random weights: pixels in, logits out, as `load` gives it."""
+    if description.training == FROM_SCRATCH:
+        head = (description.hidden_units, description.dropout, description.l2)
+        return heads.baseline_cnn(description.image_size, *head, "none")
+    return classifier(description, trunk(description))
+
+
 def load(description: Description, fold: int) -> keras.Model:
     """The network of `fold` with its trained weights.
 
@@ -150,11 +158,7 @@ def load(description: Description, fold: int) -> keras.Model:
     Raises:
         UserError: weights are absent or do not fit.
     """
-    if description.training == FROM_SCRATCH:
-        head = (description.hidden_units, description.dropout, description.l2)
-        network = heads.baseline_cnn(description.image_size, *head, "none")
-    else:
-        network = classifier(description, trunk(description))
+    network = build(description)
     if description.training == FROZEN:
         load_weights(network.get_layer("trunk"), paths.backbone_weights(description.backbone))
     take_fold(network, description, fold)

@@ -28,7 +28,7 @@ from skinlesions.data import balancing
 from skinlesions.report.evidence import FITS, Evidence, Leaders, Place
 
 # How `skinlesions.inference.predict` calibrates the networks of each fold.
-PREDICTED_WAY = "temperature"
+PREDICTED_WAY = "vector"
 
 # The coverage at which selective answering is quoted.
 COVERAGE = 0.8

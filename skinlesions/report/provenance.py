@@ -13,7 +13,7 @@ from skinlesions.core import files, paths
 from skinlesions.core.config import Params
 
 # What the pipeline itself writes does not make the code differ from its commit.
-_OUTPUTS = ("reports", "dvc.lock")
+_OUTPUTS = ("reports", "models/published", "dvc.lock")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from skinlesions.core import paths
+from skinlesions.core import files, paths
 from skinlesions.data import predictions
 from skinlesions.models import heads, networks
 from tests.helpers.synthetic import synthetic_index, synthetic_predictions
@@ -33,9 +33,16 @@ MODELS = {
 
 
 def use_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the project look for models, weights and predictions under `folder`."""
-    for name in ("MODELS", "WEIGHTS", "TRAIN"):
+    """Let the project look for models, weights, predictions and what is known of the images under `folder`."""
+    for name in ("MODELS", "WEIGHTS", "TRAIN", "RAW", "PUBLISHED_MODEL"):
         monkeypatch.setattr(paths, name, folder / name.lower())
+    monkeypatch.setattr(paths, "RAW_MANIFEST", paths.RAW / "manifest.csv")
+
+
+def trained_on(source: str) -> None:
+    """Let the images be those of `source`: sample or ham10000."""
+    files.write_json(paths.RAW / "source.json", {"source": source, "images": 1234, "lesions": 567, "note": ""})
+    files.write_text(paths.RAW_MANIFEST, "image_id\n")
 
 
 def write(description: networks.Description, seed: int) -> None:

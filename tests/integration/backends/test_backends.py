@@ -100,7 +100,7 @@ def interrupted(finished: dict[str, Project], tmp_path_factory) -> dict[str, tup
 
     def run(backend: str) -> tuple[Project, list[str]]:
         project = finished[backend].copy(tmp_path_factory.mktemp("interrupted") / "project")
-        for results in ("data/train", "models"):
+        for results in ("data/train", "data/models"):
             shutil.rmtree(project.root / results)
         logs = [project.run("train", "tuned", *kill, code=-signal.SIGKILL) for kill in KILLS]
         return project, [*logs, project.run("train", "tuned")]
@@ -129,7 +129,7 @@ def test_the_result_is_that_of_a_run_without_interruption(interrupted, finished:
     chosen = histories[1].query("phase == 2 and chosen")["epoch"]
     assert len(chosen) == 3 and chosen.max() > 0  # what is kept is not only what the first phase gave
     for fold in range(3):
-        weights = [arrays(root / f"models/tuned/fold_{fold}.weights.h5") for root in (killed, whole)]
+        weights = [arrays(root / f"data/models/tuned/fold_{fold}.weights.h5") for root in (killed, whole)]
         assert weights[0].keys() == weights[1].keys()
         for name in weights[0]:
             np.testing.assert_allclose(weights[0][name], weights[1][name], **exactly, err_msg=name)

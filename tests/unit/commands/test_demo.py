@@ -25,6 +25,7 @@ def root(tmp_path, monkeypatch) -> Path:
         "skinlesions/deleted.py": "committed",
         "reports/index.html": "published",
         "reports/tables/compare/comparison.csv": "published",
+        "models/published/model.json": "published",
         "notes/reports/kept.md": "not the report",
         "notes/dvc.lock": "not the lock file",
     }
@@ -70,7 +71,7 @@ def test_the_files_are_those_of_the_working_tree_without_the_report(root):
 def test_of_this_project_neither_report_nor_data_are_copied():
     names = demo.files_to_copy()
     assert {"params.yaml", "dvc.yaml", "skinlesions/commands/demo.py", ".dvc/config"} <= set(names)
-    unwanted = ("reports/", "build/", ".venv/", "data/raw/", "data/prepared/", "data/train/", "models/b", ".dvc/cache")
+    unwanted = ("reports/", "models/", "build/", ".venv/", "data/raw/", "data/train/", "data/models/", ".dvc/cache")
     assert not [name for name in names if name.startswith(unwanted) or name == "dvc.lock"]
 
 

@@ -176,7 +176,7 @@ def test_a_map_too_coarse_to_have_a_centre_has_no_central_share(shape):
 
 @pytest.fixture
 def saved(tmp_path, monkeypatch):
-    """A baseline CNN with the weights of two folds under models/."""
+    """A baseline CNN with the weights of two folds under data/models/."""
     monkeypatch.setattr(paths, "MODELS", tmp_path)
     described = description()
     networks.write(described, tmp_path / "model")

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from skinlesions.core import paths
 from skinlesions.core.errors import UserError
 from skinlesions.core.names import ENSEMBLE
-from skinlesions.data import images, isic_csv
-from skinlesions.evaluation import metrics
+from skinlesions.data import images, isic_csv, predictions
+from skinlesions.evaluation import calibration, metrics
 from skinlesions.evaluation.external import GROUND_TRUTH
 from skinlesions.inference import external, predictor
 from tests.helpers import trained_models
@@ -19,7 +20,7 @@ def chosen(tmp_path):
     return external_set(tmp_path)
 
 
-def test_every_model_scores_every_image_as_the_predictor_does(chosen, tmp_path, monkeypatch):
+def test_every_model_scores_every_image_by_networks_scaled_by_their_temperatures(chosen, tmp_path, monkeypatch):
     trained_models.use_folder(tmp_path, monkeypatch)
     monkeypatch.setattr(external, "CHUNK", 3)  # the last chunk is not full
     models = list(trained_models.MODELS)
@@ -30,11 +31,13 @@ def test_every_model_scores_every_image_as_the_predictor_does(chosen, tmp_path, 
 
     expected = []
     for name in models:
-        own = predictor.Predictor(name)
+        own = predictor.load(name)
         how = own.description
         sources = [chosen.folder / "images" / f"{image_id}.jpg" for image_id in chosen.table["image_id"]]
         pixels = np.stack([images.read(path, how.prepared_size, how.fit) for path in sources])
-        expected.append(own.probabilities(pixels))
+        temperatures = calibration.fold_temperatures(predictions.read(paths.TRAIN / name / "predictions.csv"))
+        scales = np.array([temperatures[fold] for fold in range(how.folds)])
+        expected.append(metrics.softmax(own.logits(pixels) / scales[:, None, None]).mean(axis=0))
         single = metrics.softmax(own.logits(pixels))
         own = [metrics.summary(chosen.labels, values)["balanced_accuracy"] for values in single]
         assert folds[folds["model"] == name]["balanced_accuracy"].tolist() == pytest.approx(own)

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,13 +12,15 @@ from PIL import Image
 
 from skinlesions import __main__ as main
 from skinlesions.core import files, paths
+from skinlesions.core.classes import CLASS_NAMES, CLASSES
 from skinlesions.core.errors import run_main
 from skinlesions.data import images, isic_csv
-from skinlesions.inference import predict, predictor
+from skinlesions.evaluation import new_images
+from skinlesions.inference import predict, predictor, published, publishing
 from tests.helpers.orientations import ORIENTATIONS, encoded, noted
 from tests.helpers.project import tiny
 from tests.helpers.raw_files import jpeg, write_files, write_zip
-from tests.helpers.trained_models import MODELS, use_folder, write
+from tests.helpers.trained_models import MODELS, trained_on, use_folder, write
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def expected(contents: dict[str, bytes], folder: Path, *names: str) -> np.ndarra
     for name in names:
         size, fit = MODELS[name].prepared_size, MODELS[name].fit
         pixels = np.stack([images.read(folder / file, size, fit) for file in contents])
-        each.append(predictor.Predictor(name).probabilities(pixels))
+        each.append(predictor.load(name).probabilities(pixels))
     return np.mean(each, axis=0)
 
 
@@ -68,7 +71,7 @@ def test_files_folders_and_zip_files_together_in_order_by_all_models(models, tmp
     write_files(tmp_path, dict(named[6:]))
     monkeypatch.setattr(predict, "CHUNK", 3)
     out = tmp_path / "new" / "predictions.csv"
-    assert run(tmp_path / "a.zip", tmp_path / "folder", tmp_path / "6.jpg", "--out", out) == 0
+    assert run(tmp_path / "a.zip", tmp_path / "folder", tmp_path / "6.jpg", "--models", "ensemble", "--out", out) == 0
     table = isic_csv.read(out)
     assert list(table["image"]) == [str(number) for number in range(7)]
     probabilities = expected(contents, tmp_path / "all", *MODELS)
@@ -99,15 +102,20 @@ def test_the_models_that_are_named_are_averaged(models, tmp_path):
     np.testing.assert_allclose(isic_csv.probabilities(isic_csv.read(out)), probabilities, rtol=1e-3, atol=1e-4)
 
 
-def test_without_names_it_is_the_ensemble_of_the_parameters(models, tmp_path, monkeypatch, capsys):
+def test_the_ensemble_is_that_of_the_parameters(models, tmp_path, monkeypatch, capsys):
     contents = {"b.jpg": jpeg(1), "c.png": jpeg(2)}
     write_files(tmp_path / "images", contents)
     out = tmp_path / "predictions.csv"
+    use_params(tmp_path / "some.yaml", ["tuned", "scratch"], monkeypatch)
+    assert run(tmp_path / "images", "--models", "ensemble,scratch", "--out", out) == 0
+    probabilities = expected(contents, tmp_path / "same", "scratch", "tuned")
+    np.testing.assert_allclose(isic_csv.probabilities(isic_csv.read(out)), probabilities, rtol=1e-3, atol=1e-4)
+    out.unlink()
     use_params(tmp_path / "other.yaml", ["vgg16", "resnet50"], monkeypatch)
-    assert run(tmp_path / "images", "--out", out) == 1
+    assert run(tmp_path / "images", "--models", "ensemble", "--out", out) == 1
     message = capsys.readouterr().err
     assert "the ensemble has the member 'resnet50', which is not among frozen, scratch, tuned" in message
-    assert message.endswith("or name trained models with --models\n") and not out.exists()
+    assert not out.exists()
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_written(models, tmp_path, capsys):
@@ -136,9 +144,9 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_written(models, tmp_path, 
 def test_where_nothing_can_be_read_what_was_there_stays(models, tmp_path, capsys):
     write_files(tmp_path, {"text.jpg": b"no image", "p.csv": b"old"})
     assert run(tmp_path / "text.jpg", "--models", "scratch", "--out", tmp_path / "p.csv") == 1
-    assert "no image could be read, nothing is written:\n" in capsys.readouterr().err
+    assert "no image could be read:\n" in capsys.readouterr().err
     write_zip(tmp_path / "empty.zip", {})
-    assert run(tmp_path / "empty.zip", "--out", tmp_path / "p.csv") == 1
+    assert run(tmp_path / "empty.zip", "--models", "scratch", "--out", tmp_path / "p.csv") == 1
     assert "error: no image to predict:\n" in capsys.readouterr().err
     assert (tmp_path / "p.csv").read_bytes() == b"old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.zip", "p.csv", "text.jpg"]
@@ -149,7 +157,7 @@ def test_any_size_and_mode(models, tmp_path):
     (tmp_path / "images").mkdir()
     for (name, size), mode in zip(sizes.items(), ("L", "RGBA", "P", "1"), strict=True):
         Image.new(mode, size, 1).save(tmp_path / "images" / f"{name}.png")
-    assert run(tmp_path / "images", "--out", tmp_path / "p.csv") == 0
+    assert run(tmp_path / "images", "--models", "ensemble", "--out", tmp_path / "p.csv") == 0
     assert list(isic_csv.read(tmp_path / "p.csv")["image"]) == sorted(sizes)
 
 
@@ -161,15 +169,17 @@ def test_mistakes_on_the_command_line_are_found_before_any_work(models, tmp_path
         assert run(*arguments) == 1
         return capsys.readouterr().err
 
-    assert "image 'a' is also" in message(tmp_path, "--out", out)
-    assert "gone.jpg does not exist" in message(image, tmp_path / "gone.jpg", "--out", out)
+    one = ("--models", "scratch")
+    assert "image 'a' is also" in message(tmp_path, *one, "--out", out)
+    assert "gone.jpg does not exist" in message(image, tmp_path / "gone.jpg", *one, "--out", out)
     unknown = message(image, "--models", "frozen,resnet", "--out", out)
-    assert unknown == "error: --models: there is no trained model 'resnet'; there are frozen, scratch, tuned\n"
+    assert "--models: there is no trained model 'resnet'; there are frozen, scratch, tuned" in unknown
     assert "cannot be written; name a file" in message(image, "--out", tmp_path)
     assert "cannot be made (File exists)" in message(image, "--out", tmp_path / "file" / "p.csv")
     assert not out.exists()
     use_folder(tmp_path / "nowhere", monkeypatch)
-    assert "there are no trained models in" in message(image, "--out", out)
+    assert "there are no trained models in" in message(image, *one, "--out", out)
+    assert "no model is published in" in message(image, "--out", out)
 
 
 INTERRUPTED = """
@@ -234,3 +244,75 @@ def test_real_images(models, ham10000_dir, tmp_path):
     assert run(archive, "--models", "scratch", "--out", out) == 0
     truth = isic_csv.read_ground_truth(ham10000_dir / "ISIC2018_Task3_Validation_GroundTruth.csv")
     assert len(isic_csv.match(isic_csv.read(out), truth, "p.csv", "the truth")) == 193
+
+
+@pytest.fixture
+def clone(models, tmp_path, monkeypatch) -> Path:
+    """A project with a published model, and nothing else."""
+    trained_on("sample")
+    publishing.publish("tuned", tmp_path / "clone" / "published_model")
+    use_folder(tmp_path / "clone", monkeypatch)
+    monkeypatch.setattr(paths, "PARAMS", tmp_path / "clone" / "params.yaml")
+    return tmp_path / "clone"
+
+
+def test_without_names_it_is_the_published_model_which_needs_nothing_else(models, clone, tmp_path, capsys):
+    contents = {"b.jpg": jpeg(1), "c.png": jpeg(2)}
+    write_files(tmp_path / "images", contents)
+    out = tmp_path / "p.csv"
+    assert run(tmp_path / "images", "--out", out) == 0
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.count("medical device") == 1 and "1,234 synthetic images" in output.err
+    record = published.read(paths.PUBLISHED_MODEL)
+    own = published.load(paths.PUBLISHED_MODEL, record)
+    squares = np.stack([images.read(tmp_path / "images" / name, 48, "pad") for name in contents])
+    np.testing.assert_allclose(isic_csv.probabilities(isic_csv.read(out)), own.probabilities(squares), atol=1e-5)
+
+
+def test_without_an_output_the_answers_are_a_table(models, clone, tmp_path, capsys):
+    write_files(
+        tmp_path / "images", {f"{number}.jpg": jpeg(number) for number in range(5)} | {"wrong.jpg": b"no image"}
+    )
+    assert run(tmp_path / "images", "--out", tmp_path / "p.csv") == 1
+    capsys.readouterr()
+    assert run(tmp_path / "images") == 1
+    output = capsys.readouterr()
+    header, *rows = (re.split(r"  +", line.strip()) for line in output.out.splitlines())
+    assert header == ["file", "answer", "malignant", *CLASSES]
+    assert [Path(row[0]).name for row in rows] == [f"{number}.jpg" for number in range(5)]
+    expected = isic_csv.probabilities(isic_csv.read(tmp_path / "p.csv"))
+    np.testing.assert_allclose(np.array([row[3:] for row in rows], float), expected, atol=6e-4)
+    assert [row[1] for row in rows] == [CLASS_NAMES[CLASSES[place]] for place in expected.argmax(axis=1)]
+    by_fold = next(
+        point.by_fold
+        for point in published.read(paths.PUBLISHED_MODEL).operating_points
+        if (point.task, point.criterion, point.target) == ("malignant", "specificity", 0.9)
+    )
+    limit = sum(by_fold) / len(by_fold)
+    malignant = expected[:, [CLASSES.index(name) for name in ("akiec", "bcc", "mel")]].sum(axis=1)
+    assert [row[2] for row in rows] == ["yes" if value >= limit else "no" for value in malignant]
+    assert f"{limit:.3f}" in output.err and "wrong.jpg" in output.err and output.err.count("medical device") == 1
+
+
+def test_trained_models_have_a_table_too(models, tmp_path, capsys):
+    write_files(tmp_path, {"a.jpg": jpeg(1)})
+    assert run(tmp_path / "a.jpg", "--models", "tuned,frozen") == 0
+    output = capsys.readouterr()
+    val = new_images.parts({name: predictor.out_of_fold(MODELS[name]) for name in ("tuned", "frozen")})[1]
+    point = new_images.find(new_images.operating_points(val), "malignant", "specificity", 0.9)
+    assert len(output.out.splitlines()) == 2 and f"{point.threshold:.3f}" in output.err
+
+
+def test_names_that_would_move_the_cursor_are_not_printed_as_they_are(models, clone, tmp_path, capsys):
+    write_zip(tmp_path / "a.zip", {"\x1b[2Jfolder/1.jpg": jpeg(1)})
+    assert run(tmp_path / "a.zip") == 0
+    output = capsys.readouterr().out
+    assert "\x1b" not in output and r"\x1b[2Jfolder/1.jpg" in output
+
+
+def test_a_damaged_published_model_is_one_clear_line(models, clone, tmp_path, capsys):
+    write_files(tmp_path, {"a.jpg": jpeg(1)})
+    (paths.PUBLISHED_MODEL / "fold_1.npz").write_bytes(b"damaged")
+    assert run(tmp_path / "a.jpg") == 1
+    output = capsys.readouterr()
+    assert output.out == "" and len(output.err.splitlines()) == 1 and "fold_1.npz is damaged" in output.err

@@ -53,7 +53,7 @@ def fold_by_fold(name: str, pixels: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_fold_answers_as_its_own_network_does(models, name):
-    logits = predictor.Predictor(name).logits(PIXELS)
+    logits = predictor.load(name).logits(PIXELS)
     assert logits.shape == (FOLDS, 6, 7) and logits.dtype == np.float32
     # Features of frozen models are kept as float16.
     close = {"rtol": 1e-2, "atol": 5e-3} if name == "frozen" else CLOSE
@@ -63,7 +63,7 @@ def test_every_fold_answers_as_its_own_network_does(models, name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_the_batches_leave_no_mark(models, monkeypatch, name):
-    own = predictor.Predictor(name)
+    own = predictor.load(name)
     many = np.random.default_rng(1).integers(0, 256, (11, 48, 48, 3), dtype="uint8")
     monkeypatch.setattr(predictor, "BATCH", 4)
     together = own.logits(many)
@@ -76,20 +76,23 @@ def test_the_batches_leave_no_mark(models, monkeypatch, name):
 def test_with_eight_views_no_symmetry_of_the_square_matters(copy, training):
     # Without scaling, which rounds rows and columns one after the other.
     write(describe("eight", **(vars(MODELS["frozen"]) | {"training": training, "views": 8, "crop": 32})), seed=9)
-    own = predictor.Predictor("eight")
+    own = predictor.load("eight")
     expected = own.logits(PIXELS)
     for turned in symmetries(PIXELS)[1:]:
         np.testing.assert_allclose(own.logits(turned), expected, rtol=1e-2, atol=5e-3)
 
 
 def test_probabilities_are_calibrated_fold_by_fold_and_then_averaged(models):
-    own = predictor.Predictor("tuned")
+    own = predictor.load("tuned")
     table = predictions.read(paths.TRAIN / "tuned" / "predictions.csv")
-    temperatures = calibration.fold_temperatures(table)
-    assert list(own.temperatures) == [temperatures[fold] for fold in range(FOLDS)]
-    assert len(set(temperatures.values())) == FOLDS
-    logits = own.logits(PIXELS).astype("float64")
-    expected = np.mean([softmax(logits[fold] / temperatures[fold]) for fold in range(FOLDS)], axis=0)
+    validated = predictions.select(table, "val")
+    logits, expected = own.logits(PIXELS), []
+    for fold in range(FOLDS):
+        rows = validated[validated["fold"] == fold]
+        scaling = calibration.vector_scaling(predictions.labels(rows), predictions.logits(rows))
+        expected.append(softmax(logits[fold].astype("float64") * scaling.factors + scaling.shifts))
+    assert np.abs(expected[0] - expected[1]).max() > 0.01
+    expected = np.mean(expected, axis=0)
     probabilities = own.probabilities(PIXELS)
     assert probabilities.dtype == np.float64
     np.testing.assert_allclose(probabilities, expected, rtol=1e-12)
@@ -105,7 +108,7 @@ def test_the_ensemble_is_the_mean_of_the_probabilities():
 def test_an_image_is_prepared_as_those_in_training(models, tmp_path, name):
     image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (90, 130, 3), dtype="uint8"))
     image.save(tmp_path / "a.png")
-    prepared = predictor.Predictor(name).prepare(image)
+    prepared = predictor.load(name).prepare(image)
     assert prepared.shape == (48, 48, 3) and prepared.dtype == np.uint8
     assert (prepared == images.read(tmp_path / "a.png", 48, MODELS[name].fit)).all()
 
@@ -113,7 +116,7 @@ def test_an_image_is_prepared_as_those_in_training(models, tmp_path, name):
 def test_trained_models_are_found_and_unknown_ones_refused_with_the_known(models):
     assert predictor.trained() == ["frozen", "scratch", "tuned"]
     with pytest.raises(UserError, match=r"no trained model 'resnet'.*there are frozen, scratch, tuned"):
-        predictor.Predictor("resnet")
+        predictor.load("resnet")
 
 
 def test_without_models_the_message_says_how_to_get_some(tmp_path, monkeypatch):
@@ -127,24 +130,24 @@ def test_weights_that_are_absent_damaged_or_of_another_model_are_named(copy, nam
     path = networks.folder(name) / "fold_1.weights.h5"
     path.unlink()
     with pytest.raises(UserError, match=r"fold_1\.weights\.h5 does not exist; .*dvc pull"):
-        predictor.Predictor(name)
+        predictor.load(name)
     path.write_bytes(b"not HDF5")
     with pytest.raises(UserError, match=r"fold_1\.weights\.h5"):
-        predictor.Predictor(name)
+        predictor.load(name)
     write(describe("other", **(vars(MODELS["scratch"]) | {"hidden_units": 5})), seed=5)
     shutil.copyfile(networks.folder("other") / "fold_0.weights.h5", path)
     with pytest.raises(UserError, match=r"fold_1\.weights\.h5 does not fit"):
-        predictor.Predictor(name)
+        predictor.load(name)
 
 
 def test_predictions_that_are_absent_or_of_another_model_are_named(copy):
     shutil.rmtree(paths.TRAIN / "tuned")
     with pytest.raises(UserError, match=r"tuned/predictions\.csv does not exist"):
-        predictor.Predictor("tuned")
+        predictor.load("tuned")
     networks.write(describe("tuned", **(vars(MODELS["tuned"]) | {"folds": 3})), networks.folder("tuned"))
     shutil.copytree(paths.TRAIN / "frozen", paths.TRAIN / "tuned")
     with pytest.raises(UserError, match=r"predictions\.csv has 2 folds, but the model has 3"):
-        predictor.Predictor("tuned")
+        predictor.load("tuned")
 
 
 def test_weights_that_are_no_numbers_are_found_out(copy):
@@ -152,4 +155,4 @@ def test_weights_that_are_no_numbers_are_found_out(copy):
     network.get_layer("logits").set_weights([np.full((8, 7), np.nan), np.zeros(7)])
     network.save_weights(networks.folder("tuned") / "fold_1.weights.h5")
     with pytest.raises(UserError, match="tuned gives numbers that are not finite"):
-        predictor.Predictor("tuned").probabilities(PIXELS)
+        predictor.load("tuned").probabilities(PIXELS)

@@ -93,6 +93,7 @@ def parameters(source: str = "ham10000") -> Params:
         "resnet50"
     )
     values["explain"] |= {"model": "resnet50", "models": list(MODELS)}
+    values["publish"] = {"model": "resnet50"}
     return validate(values)
 
 

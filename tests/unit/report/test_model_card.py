@@ -84,10 +84,10 @@ def test_calibration_and_decisions_are_given_for_both(real, card):
     rows = cells(card.calibration)
     assert len(rows) == 2 * calibration.index.get_level_values("way").nunique()
     assert [name for name in rows if name.endswith("*")] == [
-        "resnet50, temperature scaling*",
-        "ensemble, temperature scaling*",
+        "resnet50, vector scaling*",
+        "ensemble, vector scaling*",
     ]
-    assert rows["resnet50, vector scaling"][0] == of(calibration.loc[("resnet50", "vector")], "nll")
+    assert rows["resnet50, vector scaling*"][0] == of(calibration.loc[("resnet50", "vector")], "nll")
     points = compared(real[1], "operating_points").query("model in ['resnet50', 'ensemble']")
     assert len(card.points.rows) == len(points) == 16
     first = points.query("model == 'resnet50' and task == 'melanoma'").iloc[0]
@@ -103,8 +103,8 @@ def test_thresholds_are_not_taken_for_those_of_new_images(copied):
         chosen = validate(merged(values, {"compare": {"calibrated_by": way}}))
         notes[way] = model_card.card(dataclasses.replace(copied, parameters=chosen), "").points.caption
     vector, temperature = CALIBRATION_NAMES["vector"], CALIBRATION_NAMES["temperature"]
-    assert vector in notes["vector"] and temperature in notes["vector"], "that of new images is another one"
-    assert vector not in notes["temperature"] and notes["temperature"].count(temperature) == 1
+    assert temperature in notes["temperature"] and vector in notes["temperature"], "that of new images is another one"
+    assert temperature not in notes["vector"] and notes["vector"].count(vector) == 1
 
 
 def test_groups_with_few_lesions_are_marked(real, card):
