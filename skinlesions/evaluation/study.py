@@ -54,7 +54,10 @@ def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
     members = names.members(settings.ensemble, models)
     truth = ensembles.shared_rows(models, "test")
     labels, groups = predictions.labels(truth), truth["group"].to_numpy()
-    weights = bootstrap.lesion_resamples(groups, labels, settings.resamples, settings.seed)
+    # More resamples of one seed begin with the same ones.
+    most = max(settings.resamples, settings.test_resamples)
+    drawn = bootstrap.lesion_resamples(groups, labels, most, settings.seed)
+    weights = drawn[: settings.resamples].copy()
     confidence, method = settings.confidence, settings.interval_method
 
     answering = {name: softmax(predictions.logits(predictions.select(table, "test"))) for name, table in models.items()}
@@ -73,9 +76,8 @@ def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
         together = ensembles.tables(built, weights, confidence, method)
 
     answers = {name: own.argmax(axis=1) for name, own in answering.items()}
-    tested = bootstrap.lesion_resamples(groups, labels, settings.test_resamples, settings.seed)
-    paired = pairwise.compare(labels, answers, groups, tested, confidence, method)
-    del tested
+    paired = pairwise.compare(labels, answers, groups, drawn[: settings.test_resamples], confidence, method)
+    del drawn
     scores = comparison.score(truth, answering, weights, confidence, method)
     compared = comparison.tables(scores, paired, descriptions)
     shown = leading(scores.ranked)

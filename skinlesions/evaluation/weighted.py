@@ -18,9 +18,9 @@ CALIBRATION_BINS = 15
 CHUNK_NUMBERS = 1_000_000
 
 
-def chunks(weights: np.ndarray) -> Iterator[np.ndarray]:
-    """The weightings [R, N] in order, some CHUNK_NUMBERS of them at a time."""
-    rows = max(1, CHUNK_NUMBERS // max(1, weights.shape[1]))
+def chunks(weights: np.ndarray, numbers: int = CHUNK_NUMBERS) -> Iterator[np.ndarray]:
+    """The weightings [R, N] in order, some `numbers` of them at a time."""
+    rows = max(1, numbers // max(1, weights.shape[1]))
     for start in range(0, len(weights), rows):
         yield weights[start : start + rows]
 
