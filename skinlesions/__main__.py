@@ -23,7 +23,7 @@ COMMANDS = {
     "check-report": "check that the published report is whole and agrees with itself",
     "readme": "renew the README's results from the published report",
     "params": "write presets into params.yaml",
-    "environment": "renew environment.yaml from the packages that are installed",
+    "environment": "renew environment.yaml and inputs.yaml from the packages and files that are here",
     "predict": "predict images of your own with the published model, or with trained ones",
     "evaluate": "score predictions of any method on images with known diagnoses",
 }

@@ -13,6 +13,7 @@ import requests
 from skinlesions.core import config, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data.sources import dataverse, external_set, ham10000
+from skinlesions.models import weights_files
 
 # Where Keras has its files of weights.
 KERAS_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
@@ -101,8 +102,7 @@ def _weights_and_layers(settings: config.Params) -> list[str]:
     ]
     if not new and not begun:
         return []
-    from skinlesions.models import pretrained  # only here: it starts Keras, which takes seconds
-    from skinlesions.training import fine_tuning
+    from skinlesions.training import fine_tuning  # only here: it starts Keras, which takes seconds
 
     faults = []
     downloads: dict[str, list[str]] = {}
@@ -110,18 +110,18 @@ def _weights_and_layers(settings: config.Params) -> list[str]:
         if backbone.weights == "none":
             continue
         try:
-            file = pretrained.local_file(name, backbone)
+            file = weights_files.local_file(name, backbone)
         except UserError as error:
             faults.append(str(error))
             continue
-        if file is None and pretrained.in_cache_of_keras(backbone.architecture) is None:
+        if file is None and weights_files.in_cache_of_keras(backbone.architecture) is None:
             downloads.setdefault(backbone.architecture, []).append(name)
     if downloads and not _answers(KERAS_URL):
         names = ", ".join(sorted(name for names in downloads.values() for name in names))
         faults.append(
             f"the ImageNet weights of {', '.join(sorted(downloads))} must be downloaded, and Keras' server does not "
             f"answer ({KERAS_URL}). Connect to the network; or put files of these names, with .h5 behind, into a "
-            f"folder that {pretrained.FOLDER_VARIABLE} names; or take the backbones {names} and their models out of "
+            f"folder that {weights_files.FOLDER_VARIABLE} names; or take the backbones {names} and their models out of "
             "params.yaml; or give them weights: none"
         )
     for name, backbone in settings.backbones.items():

@@ -1,7 +1,7 @@
 """Check that the published report is whole and agrees with itself.
 
-Its tables follow from its predictions, the README shows its results, no link in it is broken, and it comes from code
-that was committed. Stages that are not up to date are named, but are no fault: the report is that of the last run.
+What `verify` checks; and no link in it is broken, and it comes from code that was committed. Stages that are not up to
+date are named, but are no fault: the report is that of the last run.
 """
 
 import argparse
@@ -11,9 +11,8 @@ import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
-from skinlesions.commands import pipeline, readme, status, verify
+from skinlesions.commands import pipeline, status, verify
 from skinlesions.core import files, paths
-from skinlesions.core.errors import UserError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +23,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Print what was checked, with the faults; exit code 1 if there are any."""
     sound = verify.agree()
     for title, faults in (
-        ("README.md shows the results of the report", readme_faults()),
         ("every link in the report leads somewhere", broken_links(paths.REPORTS)),
         ("the report comes from committed code", provenance_faults(paths.REPORTS / "provenance.json")),
     ):
@@ -34,14 +32,6 @@ def run(arguments: argparse.Namespace) -> None:
     print(status.described(pipeline.waiting(paths.ROOT)))
     if not sound:
         sys.exit(1)
-
-
-def readme_faults() -> Iterator[str]:
-    """What is wrong with the README's results."""
-    try:
-        readme.check()
-    except UserError as error:
-        yield str(error)
 
 
 def provenance_faults(path: Path) -> Iterator[str]:

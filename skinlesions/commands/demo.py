@@ -11,7 +11,8 @@ import subprocess
 from pathlib import Path
 
 from skinlesions.commands import params, pipeline
-from skinlesions.core import config, environment, exclusive, paths
+from skinlesions.commands.environment import renew_inputs
+from skinlesions.core import config, environment, exclusive, inputs, paths
 from skinlesions.core.errors import UserError
 
 # What the last stages write for Git.
@@ -92,9 +93,11 @@ def demonstrate(preset: Path, target: Path, jobs: int = 1) -> None:
     lock = target.resolve().with_name(f".{target.name}.lock")
     with exclusive.alone(lock, f"a demonstration in {paths.relative(target)}"):
         copy_tree(target)
-        config.load(preset)
+        settings = config.load(preset)
         shutil.copyfile(preset, target / paths.PARAMS.name)
         environment.renew(config.all_packages(), target / environment.FILE.name)
+        (target / inputs.FILE.name).unlink(missing_ok=True)  # of other parameters
+        renew_inputs(settings, target / inputs.FILE.name)
         variables = {name: value for name, value in pipeline.environment().items() if not name.startswith("DVC_")}
         pipeline.repro(target, variables, jobs)
     print(f"The report is {(target / 'reports' / 'index.html').resolve()}")

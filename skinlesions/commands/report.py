@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace) -> None:
         settings = config.load()
         check.check(settings)
         _say_device(settings)
-        if changed := environment.renew():
-            print(f"environment.yaml is renewed; stages that import these packages run again:\n{changed}", flush=True)
+        if changed := environment.renew(settings, to_run=True):
+            print(f"Packages or files from outside are others; stages that need them run again:\n{changed}", flush=True)
         pipeline.repro(paths.ROOT, jobs=arguments.jobs)
         readme.renew()
 

@@ -1,14 +1,14 @@
-"""Which stages of the pipeline are not up to date with the code, the parameters and the data, and why.
+"""Which stages of the pipeline are not up to date with code, parameters, data, packages and outside files, and why.
 
-Says what the next `dvc repro` runs, compared with dvc.lock, where the last run is written down. Data that are only
-absent, as in a fresh clone, do not count.
+Renews environment.yaml and inputs.yaml, as `make report` does, and says what the next `dvc repro` runs, compared with
+dvc.lock, where the last run is written down. Data and files that are only absent, as in a fresh clone, do not count.
 """
 
 import argparse
 import textwrap
 
-from skinlesions.commands import pipeline
-from skinlesions.core import paths
+from skinlesions.commands import environment, pipeline
+from skinlesions.core import config, paths
 
 # Of what changed for a stage.
 SHOWN = 4
@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print a line per stage that waits, or that none does."""
+    environment.renew(config.load(), to_run=False)
     print(described(pipeline.waiting(paths.ROOT)))
 
 

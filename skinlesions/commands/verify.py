@@ -1,8 +1,9 @@
 """Do the published tables follow from the published predictions?
 
 Recomputes every table that follows from them, by the functions that core/tables.yaml names, and metrics.json, from
-reports/predictions/ and the parameters in reports/provenance.json, and compares them with reports/. Needs neither
-images nor weights, a GPU or TensorFlow.
+reports/predictions/ and the parameters in reports/provenance.json, and compares them with reports/. What does not
+follow, such as the notebooks, is compared with the hashes of the last run, and the README with the report. Needs
+neither images nor weights, a GPU or TensorFlow.
 """
 
 import argparse
@@ -16,10 +17,12 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
+from skinlesions.commands import readme
 from skinlesions.core import config, files, paths, tables
 from skinlesions.core.errors import UserError
 from skinlesions.data import predictions, records
 from skinlesions.evaluation import classification, comparison, external, metrics, study
+from skinlesions.report import contents
 
 # The chapters, all tables of which follow from the predictions.
 CHAPTERS = ("compare", "external")
@@ -41,25 +44,45 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def agree() -> bool:
-    """Whether all published files follow from the predictions; prints one line per file, then the faults."""
+    """Whether the published files follow from the predictions, and are as they were published.
+
+    Prints one line per file, then the faults.
+    """
+    count, sound = 0, True
     faults: list[str] = []
-    count = 0
     for name, found in differences(paths.REPORTS):
         count += 1
         faults += found
         print(
             f"{'ok  ' if not found else 'FAIL'} {name}" + (f": {len(found)} difference(s)" if found else ""), flush=True
         )
-    if not faults:
+    if faults:
+        sound = False
+        print(f"{len(faults)} difference(s) between the published files and the predictions, the first {SHOWN}:")
+        print("\n".join(f"  {fault}" for fault in faults[:SHOWN]))
+        print("Run `make report` to publish again, or restore reports/ from Git.")
+    for title, check in (
+        ("every file of the report is as it was published", contents.faults(paths.REPORTS, paths.DVC_LOCK)),
+        ("README.md shows the results of the report", _readme_faults()),
+    ):
+        found = list(check)
+        sound = sound and not found
+        more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+        print("\n  ".join([f"{'FAIL' if found else 'ok  '} {title}", *found[:SHOWN], *more]), flush=True)
+    if sound:
         print(
             f"all {count} files follow from the predictions in {paths.relative(paths.REPORTS_PREDICTIONS)}; what needs "
-            "the images or the training again was not looked at"
+            "the images or the training again was not computed again"
         )
-        return True
-    print(f"{len(faults)} difference(s) between the published files and the predictions, the first {SHOWN} of them:")
-    print("\n".join(f"  {fault}" for fault in faults[:SHOWN]))
-    print("Run `make report` to publish again, or restore reports/ from Git.")
-    return False
+    return sound
+
+
+def _readme_faults() -> Iterator[str]:
+    """What is wrong with the README's results."""
+    try:
+        readme.check()
+    except UserError as error:
+        yield str(error)
 
 
 def settings(reports: Path) -> config.Compare:
@@ -157,13 +180,14 @@ def table_faults(path: Path, table: pd.DataFrame) -> list[str]:
         return [f"{name}: has the columns {', '.join(published.columns)}; computed: {', '.join(recomputed.columns)}"]
     if len(published) != len(recomputed):
         return [f"{name}: has {len(published)} rows; computed: {len(recomputed)}"]
-    return [
-        f"{name}, row {row + 1}, column {column}: published {published[column][row]!r}, computed {value!r}"
-        for row in range(len(recomputed))
-        for column, value in recomputed.loc[row].items()
-        if not _same(published[column][row], value, numeric=pd.api.types.is_float_dtype(table[column]))
-        and not (value == "" and _without_width(published.loc[row], column))
-    ]
+    faults = []
+    for column in recomputed:
+        numeric = pd.api.types.is_float_dtype(table[column])
+        for row in np.flatnonzero(published[column].to_numpy() != recomputed[column].to_numpy()):
+            found, value = published[column][row], recomputed[column][row]
+            if not _same(found, value, numeric) and not (value == "" and _without_width(published.loc[row], column)):
+                faults.append((row, f"{name}, row {row + 1}, column {column}: published {found!r}, computed {value!r}"))
+    return [text for _, text in sorted(faults, key=lambda fault: fault[0])]
 
 
 def _without_width(row: pd.Series, column: str) -> bool:

@@ -72,7 +72,9 @@ def bootstrap(
     The calibration error keeps the bins of the original sample, so its distribution reflects the images drawn and not
     the placing of the bins.
     """
-    parts = [weighted_summary(labels, probabilities, part, by_class=by_class) for part in weighted.chunks(weights)]
+    # Larger ones than the sums below are made of: with each, the images are put in the order of their scores again.
+    chunks = weighted.chunks(weights, 4 * weighted.CHUNK_NUMBERS)
+    parts = [weighted_summary(labels, probabilities, part, by_class=by_class) for part in chunks]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

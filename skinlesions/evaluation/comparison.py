@@ -13,6 +13,7 @@ import pandas as pd
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
 from skinlesions.core.names import ALWAYS_NV, CALIBRATION_METRICS, DESCRIBED, INTERVAL_METRICS
+from skinlesions.core.parallel import in_order
 from skinlesions.data import predictions
 from skinlesions.evaluation import influence
 from skinlesions.evaluation.bootstrap import bootstrap, holm, if_any, interval, one_lesion_classes
@@ -70,18 +71,24 @@ def score(
         raise UserError(f"a model cannot be called {ALWAYS_NV!r}: the comparison adds a row of that name")
     labels, groups = predictions.labels(truth), truth["group"].to_numpy()
     reference = np.tile(np.eye(len(CLASSES))[CLASSES.index("nv")], (len(labels), 1))
-    estimates, intervals = {}, {}
-    for name, own in (probabilities | {ALWAYS_NV: reference}).items():
-        estimates[name] = summary(labels, own, by_class=True)
+    alone = [f"{metric}_{dx}" for metric in OF_THE_CLASS for dx in one_lesion_classes(labels, groups)]
+
+    def scored(own: np.ndarray) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+        """The estimates and intervals of every metric of probabilities."""
+        estimates = summary(labels, own, by_class=True)
         draws = bootstrap(labels, own, weights, by_class=True)
         # Only the bias-corrected intervals read the jackknife.
         jackknife = influence.jackknife(labels, own, groups) if method == "bca" else {}
-        intervals[name] = {
-            metric: interval(draws[metric], estimates[name][metric], jackknife.get(metric), confidence, method)
+        intervals = {
+            metric: interval(draws[metric], estimates[metric], jackknife.get(metric), confidence, method)
             for metric in ALL_METRICS
         }
-        alone = [f"{metric}_{dx}" for metric in OF_THE_CLASS for dx in one_lesion_classes(labels, groups)]
-        intervals[name] |= {metric: if_any(intervals[name][metric], one_lesion=True) for metric in alone}
+        return estimates, intervals | {metric: if_any(intervals[metric], one_lesion=True) for metric in alone}
+
+    everything = probabilities | {ALWAYS_NV: reference}
+    found = dict(zip(everything, in_order(scored, everything.values()), strict=True))
+    estimates = {name: own[0] for name, own in found.items()}
+    intervals = {name: own[1] for name, own in found.items()}
     return Scores(truth, probabilities, estimates, intervals)
 
 

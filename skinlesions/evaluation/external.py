@@ -15,6 +15,7 @@ from scipy.stats import norm
 from skinlesions.core import config, files, paths
 from skinlesions.core.classes import CLASSES, class_indices
 from skinlesions.core.names import DESCRIBED, ENSEMBLE
+from skinlesions.core.parallel import in_order
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import submission
 from skinlesions.evaluation.bootstrap import Resampling
@@ -106,8 +107,10 @@ def tables(
 def scores(scored: Scored, settings: config.Compare | Resampling) -> pd.DataFrame:
     """What submission.score gives for every model: model, DESCRIBED, metric, class, estimate, low, high."""
     groups = scored.truth["lesion_id"].to_numpy(dtype=str)
-    parts = [
-        submission.score(
+
+    def score(values: np.ndarray) -> pd.DataFrame:
+        """The scores of probabilities."""
+        return submission.score(
             scored.labels,
             values,
             groups,
@@ -115,10 +118,12 @@ def scores(scored: Scored, settings: config.Compare | Resampling) -> pd.DataFram
             resamples=settings.resamples,
             seed=settings.seed,
             method=settings.interval_method,
-        ).assign(model=name)
-        for name, values in scored.probabilities.items()
+        )
+
+    parts = dict(zip(scored.probabilities, in_order(score, scored.probabilities.values()), strict=True))
+    table = pd.concat([own.assign(model=name) for name, own in parts.items()])[
+        ["model", "metric", "class", "estimate", "low", "high"]
     ]
-    table = pd.concat(parts)[["model", "metric", "class", "estimate", "low", "high"]]
     return described(table, scored.out_of_fold)
 
 

@@ -4,7 +4,9 @@ The notebook reads them from data/, `make verify` from reports/; both call `tabl
 can be checked without images, weights or a GPU.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ import pandas as pd
 from skinlesions.core import config, names
 from skinlesions.core.errors import UserError
 from skinlesions.core.names import ALWAYS_NV, ENSEMBLE, STACKED, leading
+from skinlesions.core.parallel import in_order
 from skinlesions.data import balancing, predictions
 from skinlesions.data.records import Study
 from skinlesions.evaluation import (
@@ -28,6 +31,8 @@ from skinlesions.evaluation import (
     thresholds,
 )
 from skinlesions.evaluation.metrics import softmax
+
+Result = TypeVar("Result")
 
 
 def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
@@ -49,14 +54,17 @@ def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
     members = names.members(settings.ensemble, models)
     truth = ensembles.shared_rows(models, "test")
     labels, groups = predictions.labels(truth), truth["group"].to_numpy()
-    weights = bootstrap.lesion_resamples(groups, labels, settings.resamples, settings.seed)
+    # More resamples of one seed begin with the same ones.
+    most = max(settings.resamples, settings.test_resamples)
+    drawn = bootstrap.lesion_resamples(groups, labels, most, settings.seed)
+    weights = drawn[: settings.resamples].copy()
     confidence, method = settings.confidence, settings.interval_method
 
     answering = {name: softmax(predictions.logits(predictions.select(table, "test"))) for name, table in models.items()}
-    scaled = {
-        name: {way: calibration.probabilities(table, "test", way, study.plan) for way in calibration.WAYS}
-        for name, table in models.items()
-    }
+    scaled = _of_each(
+        models,
+        lambda table: {way: calibration.probabilities(table, "test", way, study.plan) for way in calibration.WAYS},
+    )
     descriptions = dict(study.descriptions)
     together: dict[str, pd.DataFrame] = {}
     if len(members) > 1:
@@ -68,9 +76,8 @@ def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
         together = ensembles.tables(built, weights, confidence, method)
 
     answers = {name: own.argmax(axis=1) for name, own in answering.items()}
-    tested = bootstrap.lesion_resamples(groups, labels, settings.test_resamples, settings.seed)
-    paired = pairwise.compare(labels, answers, groups, tested, confidence, method)
-    del tested
+    paired = pairwise.compare(labels, answers, groups, drawn[: settings.test_resamples], confidence, method)
+    del drawn
     scores = comparison.score(truth, answering, weights, confidence, method)
     compared = comparison.tables(scores, paired, descriptions)
     shown = leading(scores.ranked)
@@ -80,15 +87,24 @@ def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
     # Groups and selection are about the answers of the comparison; scaling by class would give others.
     by_group = subgroups.scored(*decided[last], truth["image_id"], study.metadata, predicted=answers[last])
     voices = np.stack([scaled[name]["temperature"] for name in (members if last == ENSEMBLE else [last])])
-    return (
-        compared
-        | together
-        | {"transfer": ablations.table(study.descriptions, paired), "temperatures": calibration.temperatures(models)}
-        | reliability.tables(labels, scaled, weights, confidence, shown)
-        | operating_points.tables(decided, weights, confidence, shown)
-        | subgroups.tables(by_group, weights, confidence)
-        | selective.tables(labels, voices.mean(axis=0), selective.certainties(voices), groups, weights, confidence)
-    )
+    chapters: list[Callable[[], dict[str, pd.DataFrame]]] = [
+        lambda: operating_points.tables(decided, weights, confidence, shown),
+        lambda: selective.tables(
+            labels, voices.mean(axis=0), selective.certainties(voices), groups, weights, confidence
+        ),
+        lambda: subgroups.tables(by_group, weights, confidence),
+        lambda: reliability.tables(labels, scaled, weights, confidence, shown),
+        lambda: {"temperatures": calibration.temperatures(models)},
+    ]
+    found = compared | together | {"transfer": ablations.table(study.descriptions, paired)}
+    for own in in_order(lambda chapter: chapter(), chapters):
+        found |= own
+    return found
+
+
+def _of_each(models: dict[str, pd.DataFrame], function: Callable[[pd.DataFrame], Result]) -> dict[str, Result]:
+    """What `function` makes of the predictions of every model."""
+    return dict(zip(models, in_order(function, models.values()), strict=True))
 
 
 def _decided(
@@ -99,10 +115,11 @@ def _decided(
     plan: balancing.Plan,
 ) -> operating_points.Parts:
     """The test and validation images of every model, and of the mean of the members, as the decisions take them."""
+    validated = _of_each(models, lambda table: calibration.probabilities(table, "val", way, plan))
     parts = {
         name: (
             thresholds.part(table, "test", scaled[name][way]),
-            thresholds.part(table, "val", calibration.probabilities(table, "val", way, plan)),
+            thresholds.part(table, "val", validated[name]),
         )
         for name, table in models.items()
     }

@@ -5,6 +5,8 @@ lesions are such weightings, and the sample itself is the one in which every ima
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -16,9 +18,9 @@ CALIBRATION_BINS = 15
 CHUNK_NUMBERS = 1_000_000
 
 
-def chunks(weights: np.ndarray) -> Iterator[np.ndarray]:
-    """The weightings [R, N] in order, some CHUNK_NUMBERS of them at a time."""
-    rows = max(1, CHUNK_NUMBERS // max(1, weights.shape[1]))
+def chunks(weights: np.ndarray, numbers: int = CHUNK_NUMBERS) -> Iterator[np.ndarray]:
+    """The weightings [R, N] in order, some `numbers` of them at a time."""
+    rows = max(1, numbers // max(1, weights.shape[1]))
     for start in range(0, len(weights), rows):
         yield weights[start : start + rows]
 
@@ -132,64 +134,103 @@ def areas(
     """
     order = np.argsort(scores, kind="stable")
     ascending = scores[order]
+    # The rarer kind is the one whose ranks are looked up, which for a seven-class problem saves most of the work.
+    rarer = positive if 2 * positive.sum() <= len(positive) else ~positive
+    looked_up = [np.searchsorted(ascending, scores[rarer], side=side) for side in ("left", "right")]
+    if precision_recall:
+        looked_up.append(np.searchsorted(ascending, scores[positive], side="left"))
+    places = np.unique(np.concatenate([[0], *looked_up, [len(scores)]]))
+    if len(places) > len(scores) / 3:
+        places = np.arange(len(scores) + 1)
     dtype = np.int64 if weights.dtype.kind in "iu" else np.float64
     found = np.full((2, len(weights)), np.nan)
     done = 0
     for part in chunks(weights):
-        cumulative = np.zeros((len(part), len(scores) + 1), dtype=dtype)
-        # np.take, because part[:, order] gives a transposed array in memory and makes all of this five times slower.
-        np.cumsum(np.take(part, order, axis=1), axis=1, dtype=dtype, out=cumulative[:, 1:])
+        below = _Below(ascending, places, _cumulative(part, order, places, dtype))
         rows = slice(done, done + len(part))
-        found[0, rows] = _auc(positive, scores, part, ascending, cumulative)
+        found[0, rows] = _auc(positive, rarer, scores, part, below)
         if precision_recall:
-            found[1, rows] = _average_precision(positive, scores, part, ascending, cumulative)
+            found[1, rows] = _average_precision(positive, scores, part, below)
         done += len(part)
     return found[0], found[1]
 
 
-def _auc(
-    positive: np.ndarray, scores: np.ndarray, weights: np.ndarray, ascending: np.ndarray, cumulative: np.ndarray
-) -> np.ndarray:
+@dataclass(frozen=True)
+class _Below:
+    """The weight of the images before certain places in the order of their scores.
+
+    Attributes:
+        ascending: the sorted scores [N].
+        places: int [P], ascending, the first 0 and the last N.
+        weight: of the images before each place, [R, P].
+    """
+
+    ascending: np.ndarray
+    places: np.ndarray
+    weight: np.ndarray
+
+    def __call__(self, scores: np.ndarray, side: Literal["left", "right"]) -> np.ndarray:
+        """The weight of the images that score less than (side left), or no more than, each of `scores` [n], [R, n]."""
+        wanted = np.searchsorted(self.ascending, scores, side=side)
+        return np.take(self.weight, np.searchsorted(self.places, wanted), axis=1)
+
+    @property
+    def all(self) -> np.ndarray:
+        """The weight of all images, [R]."""
+        return self.weight[:, -1]
+
+
+def _cumulative(weights: np.ndarray, order: np.ndarray, places: np.ndarray, dtype: type) -> np.ndarray:
+    """The weight of the images before each of `places` in `order`, [R, P]: of those between two places, then summed."""
+    found: np.ndarray = np.zeros((len(weights), len(places)), dtype=dtype)
+    # np.take, because weights[:, order] gives a transposed array in memory and makes all of this five times slower.
+    between = np.take(weights, order, axis=1)
+    if len(places) <= len(order):
+        between = np.add.reduceat(between, places[:-1], axis=1, dtype=dtype)
+    np.cumsum(between, axis=1, dtype=dtype, out=found[:, 1:])
+    return found
+
+
+def _auc(positive: np.ndarray, rarer: np.ndarray, scores: np.ndarray, weights: np.ndarray, below: _Below) -> np.ndarray:
     """The area under the ROC curve under every weighting, float64 [R]; NaN without both kinds of image.
 
     The area is the chance that a positive image outscores a negative one. Summing each positive's weighted rank among
     all images counts the pairs of positives too; by symmetry those are half the squared weight of the positives.
-    The rarer kind is the one whose ranks are looked up, which for a seven-class problem saves most of the work.
 
     Args:
-        ascending: the sorted scores [N].
-        cumulative: the weight of the images before each place in that order, [R, N + 1].
+        positive: bool [N].
+        rarer: `positive` or its opposite, bool [N]; the area of the one is 1 less that of the other.
+        scores: float [N].
+        weights: [R, N].
+        below: has the places of the scores of the rarer kind.
     """
-    positives_are_rarer = 2 * positive.sum() <= len(positive)
-    rarer = np.flatnonzero(positive if positives_are_rarer else ~positive)
-    below = np.take(cumulative, np.searchsorted(ascending, scores[rarer], side="left"), axis=1)
-    below += np.take(cumulative, np.searchsorted(ascending, scores[rarer], side="right"), axis=1)
-    rarer_weights = np.take(weights, rarer, axis=1).astype(cumulative.dtype)
-    mass = rarer_weights.sum(axis=1)
-    pairs = mass * (cumulative[:, -1] - mass)
-    wins = (np.einsum("rn,rn->r", rarer_weights, below) - mass**2) / 2
-    return ratio(wins if positives_are_rarer else pairs - wins, pairs)
+    ranks = below(scores[rarer], "left")
+    ranks += below(scores[rarer], "right")
+    own = np.take(weights, np.flatnonzero(rarer), axis=1).astype(ranks.dtype)
+    mass = own.sum(axis=1)
+    pairs = mass * (below.all - mass)
+    wins = (np.einsum("rn,rn->r", own, ranks) - mass**2) / 2
+    return ratio(wins if rarer is positive else pairs - wins, pairs)
 
 
-def _average_precision(
-    positive: np.ndarray, scores: np.ndarray, weights: np.ndarray, ascending: np.ndarray, cumulative: np.ndarray
-) -> np.ndarray:
+def _average_precision(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray, below: _Below) -> np.ndarray:
     """The area under the steps of precision over recall, float64 [R]; NaN without positive images.
 
-    Recall moves only at the scores of positive images, so that precision is looked up at those alone. The arguments
-    are those of `_auc`.
+    Recall moves only at the scores of positive images, so that precision is looked up at those alone. `below` has their
+    places; the other arguments are those of `areas`.
     """
     positives = np.flatnonzero(positive)
     positives = positives[np.argsort(-scores[positives], kind="stable")]
     descending = -scores[positives]
-    own = np.take(weights, positives, axis=1).astype(cumulative.dtype)
+    own = np.take(weights, positives, axis=1).astype(below.weight.dtype)
     hits = np.cumsum(own, axis=1)
     mass = own.sum(axis=1)
     # Images of equal score are called together: the hits are those up to the last of them.
     last = np.searchsorted(descending, descending, side="right") - 1
     if (last != np.arange(len(last))).any():
         hits = np.take(hits, last, axis=1)
-    called = cumulative[:, -1:] - np.take(cumulative, np.searchsorted(ascending, -descending, side="left"), axis=1)
-    # Where nothing is called, nothing is hit; a positive image that counts is among those called.
-    precision = np.divide(hits, np.maximum(called, hits), out=np.zeros(hits.shape), where=hits > 0)
+    called = below.all[:, None] - below(-descending, "left")
+    # A positive image that counts is among those called. Where nothing is called nothing is hit: 0 by the least number.
+    least = 1 if hits.dtype.kind == "i" else np.finfo(hits.dtype).tiny
+    precision = hits / np.maximum(np.maximum(called, hits), least)
     return ratio(np.einsum("rn,rn->r", own, precision), mass)

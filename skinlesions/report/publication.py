@@ -1,6 +1,7 @@
 """Gathers what the stages left in data/ into the folder that is published."""
 
 import html
+import itertools
 import os
 import shutil
 from pathlib import Path
@@ -12,13 +13,10 @@ from skinlesions.core import files, notebooks, paths, tables
 from skinlesions.core.config import Params
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions, records
-from skinlesions.report import provenance, site
+from skinlesions.report import contents, provenance, site
 from skinlesions.report.chapters import Chapter, chapters
 
 NOTICE_ID = "notice"
-
-# The list of the files of a report, in it: whatever else lies there is somebody's own.
-CONTENTS = "contents.json"
 
 
 def publish(data: Path, target: Path, parameters: Params) -> None:
@@ -26,22 +24,26 @@ def publish(data: Path, target: Path, parameters: Params) -> None:
 
     Args:
         data: the folder with one folder per stage.
-        target: replaced if it exists; a file in it that no report has put there is moved to build/kept/.
+        target: replaced if it exists; a file in it that is not as a report has put it there is moved to build/kept/.
         parameters: those of the run; they say which models and backbones belong to it.
 
     Raises:
         UserError: a stage's output is absent or not what it should be.
     """
-    partial = target.with_name(f".{target.name}.tmp")
+    partial, old = (target.with_name(f".{target.name}.{suffix}.tmp") for suffix in ("new", "old"))
     shutil.rmtree(partial, ignore_errors=True)
     try:
         _write(data, partial, parameters)
-        files.write_json(partial / CONTENTS, sorted([CONTENTS, *_files(partial)]))
+        contents.write(partial)
         _keep_foreign(target)
-        shutil.rmtree(target, ignore_errors=True)
+        # The old report goes at once, and not file by file: killed at any moment, this leaves no mixture of the two.
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            os.replace(target, old)
         os.replace(partial, target)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for folder in (partial, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(data: Path, target: Path, parameters: Params) -> None:
@@ -81,20 +83,20 @@ def _write(data: Path, target: Path, parameters: Params) -> None:
     site.write(target, documents, parameters, record, notice)
 
 
-def _files(folder: Path) -> list[str]:
-    """The files below `folder`, relative to it."""
-    return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-
-
 def _keep_foreign(target: Path) -> None:
-    """Move what is in the old report but not of it to build/kept/, and say so; one without a list is taken as it is."""
-    if not (target / CONTENTS).is_file():
-        return
-    for name in sorted(set(_files(target)) - set(files.read_json(target / CONTENTS))):
-        kept = target.parent / "build" / "kept" / name
+    """Move what somebody has put or edited in the old report to build/kept/, and say so.
+
+    An old report without a list of its files is taken as it is.
+    """
+    for name in contents.foreign(target):
+        place = target.parent / "build" / "kept" / name
+        copies = itertools.count(2)
+        kept = place
+        while os.path.lexists(kept):  # of an earlier report
+            kept = place.with_name(f"{place.stem}-{next(copies)}{place.suffix}")
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(target / name, kept)
-        print(f"{target.name}/{name} is not of the report; it is now {paths.relative(kept)}", flush=True)
+        print(f"{target.name}/{name} is not as the report had it; it is now {paths.relative(kept)}", flush=True)
 
 
 def _with_notice(document: NotebookNode, notice: str) -> NotebookNode:

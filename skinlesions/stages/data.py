@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from skinlesions.core import config, environment, files, paths
+from skinlesions.core import config, environment, files, inputs, paths
 from skinlesions.core.errors import run_main
-from skinlesions.data.sources import dataverse, external_set, ham10000, sample
+from skinlesions.data.sources import dataverse, external_set, ham10000, outside, sample
 from skinlesions.data.sources.checks import check_names
 from skinlesions.data.sources.raw import write_raw
 
@@ -51,7 +51,9 @@ def main() -> None:
     environment.check(config.packages("data"))
     folder = ham10000.given_folder(parameters.folder)
     external_set.locate(parameters.external, folder)
-    if parameters.source == "sample":
+    is_sample = parameters.source == "sample"
+    inputs.check("ham10000", lambda: {} if is_sample else outside.images_and_metadata(folder))
+    if is_sample:
         from_sample(parameters.sample_images, parameters.sample_seed)
     elif folder:
         from_folder(folder, "a local folder")

@@ -1,15 +1,16 @@
 """Stage `external_data`: the external test set into data/external_raw, or a note that none was asked for."""
 
-from skinlesions.core import config, paths
+from skinlesions.core import config, inputs, paths
 from skinlesions.core.errors import run_main
 from skinlesions.data import isic_csv
-from skinlesions.data.sources import external_set, ham10000
+from skinlesions.data.sources import external_set, ham10000, outside
 
 
 def main() -> None:
     """Write data/external_raw as params.yaml says; a download stays in data/partial."""
     parameters = config.of_stage("external_data").data
     location = external_set.locate(parameters.external, ham10000.given_folder(parameters.folder))
+    inputs.check("external_set", lambda: outside.external(location))
     if location is None:
         external_set.write_none(paths.EXTERNAL_RAW)
         return

@@ -2,9 +2,9 @@
 
 import argparse
 
-from skinlesions.core import config
+from skinlesions.core import config, inputs
 from skinlesions.core.errors import run_main
-from skinlesions.models import pretrained
+from skinlesions.models import pretrained, weights_files
 
 
 def main() -> None:
@@ -13,7 +13,9 @@ def main() -> None:
     parser.add_argument("backbone")
     name = parser.parse_args().backbone
     settings = config.of_stage(f"weights@{name}")
-    pretrained.save(name, *pretrained.load(name, settings.backbones[name]))
+    backbone = settings.backbones[name]
+    inputs.check(f"weights.{name}", lambda: weights_files.entry(name, backbone))
+    pretrained.save(name, *pretrained.load(name, backbone))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from skinlesions.commands import demo
-from skinlesions.core import paths
+from skinlesions.commands.environment import renew_inputs
+from skinlesions.core import config, inputs, paths
 from tests.helpers.project import TINY
 
 FINISHED = "Data and pipelines are up to date."
@@ -109,6 +110,8 @@ def fresh_project(root: Path) -> Project:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(paths.ROOT / name, root / name)
     shutil.copyfile(TINY, root / paths.PARAMS.name)
+    (root / inputs.FILE.name).unlink(missing_ok=True)  # of other parameters
+    renew_inputs(config.load(TINY), root / inputs.FILE.name)
     project = Project(root)
     project.succeeds("git", "init", "--quiet", "--initial-branch", "main")
     project.commit()

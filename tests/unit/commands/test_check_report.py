@@ -3,9 +3,8 @@
 import pytest
 
 from skinlesions import __main__ as main
-from skinlesions.commands import check_report, pipeline, readme, verify
+from skinlesions.commands import check_report, pipeline, verify
 from skinlesions.core import files, paths
-from skinlesions.core.errors import UserError
 
 
 @pytest.fixture
@@ -64,16 +63,11 @@ def test_code_that_was_not_committed_is_a_fault(reports, content):
     assert len(list(check_report.provenance_faults(path))) == 1
 
 
-@pytest.mark.parametrize("broken", [None, "tables", "readme", "link", "provenance"])
+@pytest.mark.parametrize("broken", [None, "tables", "link", "provenance"])
 def test_stages_that_wait_are_named_and_any_fault_ends_with_exit_code_1(reports, monkeypatch, capsys, broken):
     """What each check finds has tests of its own."""
-
-    def out_of_step() -> None:
-        raise UserError("README.md is out of step")
-
     monkeypatch.setattr(paths, "REPORTS", reports)
     monkeypatch.setattr(verify, "agree", lambda: broken != "tables")
-    monkeypatch.setattr(readme, "check", out_of_step if broken == "readme" else lambda: None)
     monkeypatch.setattr(pipeline, "waiting", lambda root: {"train@vgg16": ["code.py"]})
     if broken == "link":
         (reports / "figures" / "a.png").unlink()

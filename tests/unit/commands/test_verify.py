@@ -7,12 +7,13 @@ import sys
 import pandas as pd
 import pytest
 
-from skinlesions.commands import verify
+from skinlesions.commands import readme, verify
 from skinlesions.core import environment, files, paths
 from skinlesions.core.classes import LOGIT_COLUMNS
 from skinlesions.core.errors import UserError
 from skinlesions.data import balancing, predictions
 from skinlesions.evaluation import classification, comparison, external, metrics, study
+from skinlesions.report import contents
 from tests.helpers.external_sets import made_up
 from tests.helpers.studies import SETTINGS as CHOSEN
 from tests.helpers.studies import study_of
@@ -253,20 +254,48 @@ def test_without_predictions_it_says_what_to_do(tmp_path):
         list(verify.differences(tmp_path))
 
 
-def test_the_command_prints_a_line_per_file_and_fails_on_a_difference(reports, monkeypatch, capsys):
+@pytest.fixture
+def whole(reports, tmp_path, monkeypatch):
+    """That report as the command finds it: with a notebook, the list of its files, and a README."""
+    files.write_text(reports / "notebooks" / "04_compare.ipynb", '{"outputs": ["balanced accuracy 0.738"]}')
+    contents.write(reports)
     monkeypatch.setattr(paths, "REPORTS", reports)
+    monkeypatch.setattr(paths, "DVC_LOCK", tmp_path / "dvc.lock")
+    monkeypatch.setattr(readme, "README", tmp_path / "README.md")
+    files.write_text(readme.README, f"before\n{readme.BEGIN}\n{readme.END}\nafter\n")
+    readme.renew()
+    return reports
+
+
+def test_the_command_prints_a_line_per_file_and_fails_on_a_difference(whole, capsys):
     assert verify.agree()
     output = capsys.readouterr().out
-    assert output.count("ok   ") == len(CHECKED)
+    assert output.count("ok   ") == len(CHECKED) + 2
     assert f"all {len(CHECKED)} files" in output
 
-    path = reports / "tables" / "compare" / "confusion.csv"
+    path = whole / "tables" / "compare" / "confusion.csv"
     path.write_text(path.read_text().replace("ensemble", "Ensemble"))
     assert not verify.agree()
     output = capsys.readouterr().out
-    assert "FAIL" in output
     assert "49 difference(s)" in output
     assert output.count("confusion.csv, row") == verify.SHOWN
+
+
+@pytest.mark.parametrize("edited", ["notebook", "table that does not follow", "README"])
+def test_a_hand_edited_file_of_any_kind_is_found(whole, capsys, edited):
+    if edited == "notebook":
+        path = whole / "notebooks" / "04_compare.ipynb"
+        replace_in(path, "0.738", "0.838")
+    elif edited == "README":
+        path = readme.README
+        score = re.search(r"0\.\d{3}", path.read_text())[0]
+        replace_in(path, score, "0.999")
+    else:
+        path = whole / "tables" / "train" / "vgg16" / "history.csv"
+        replace_in(path, "1", "2")
+    assert not verify.agree()
+    output = capsys.readouterr().out
+    assert output.count("FAIL") == 1 and path.name in output
 
 
 def test_it_needs_no_package_but_those_that_are_installed_for_it():

@@ -7,12 +7,13 @@ import dvc.api
 import pytest
 import yaml
 
-from skinlesions.core import config, environment, paths
+from skinlesions.commands.environment import renew_inputs
+from skinlesions.core import config, environment, inputs, paths
 from skinlesions.core.errors import UserError
 from tests.helpers.project import TINY, copy_pipeline, tiny, write_params
 
 # Single keys, entries of a block, blocks, and all of them.
-STAGES = ["data", "features@vgg16", "train@vgg16", "compare", "report"]
+STAGES = ["data", "external_data", "weights@vgg16", "features@vgg16", "train@vgg16", "compare", "report"]
 
 
 @pytest.fixture
@@ -197,17 +198,24 @@ def test_a_file_that_is_not_there_or_a_folder(tmp_path):
 # --- a stage ----------------------------------------------------------------------------------------------------
 
 
+READ_FROM_OUTSIDE = {"data": ["ham10000"], "external_data": ["external_set"], "weights": ["weights"]}
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_sees_what_dvc_tracks_for_it(tmp_path, params, monkeypatch, stage):
     """As DVC itself resolves it, in a project with the same files."""
     copy_pipeline(tmp_path)
+    renew_inputs(config.load(), tmp_path / inputs.FILE.name)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
     tracked = config.tracked(stage)
     monkeypatch.chdir(tmp_path)
     shown = dvc.api.params_show(stages=stage)
     versions = {name: shown.pop(name) for name in config.packages(stage)}
+    outside = {name: shown.pop(name) for name in ("ham10000", "external_set", "weights") if name in shown}
     assert tracked == shown
+    known = {"ham10000": {}, "external_set": {}, "weights": {"vgg16": {}}}
+    assert outside == {name: known[name] for name in READ_FROM_OUTSIDE.get(stage.partition("@")[0], ())}
     assert versions == {name: environment.recorded()[name] for name in versions}
 
 

@@ -14,6 +14,7 @@ from skinlesions.commands import check_report, verify
 from skinlesions.core import files, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data import predictions
+from skinlesions.report import contents as contents_list
 from skinlesions.report import results, site
 from skinlesions.report.publication import publish
 from tests.helpers.project import settings
@@ -106,6 +107,18 @@ def test_what_was_published_before_is_gone(real, tmp_path):
     assert not (target / "tables" / "old.csv").exists()
 
 
+def test_of_a_preset_that_was_published_first_nothing_is_left(real, sample, tmp_path):
+    """Not a page, table, figure or prediction; and nothing beside reports/ either."""
+    data, reports, parameters = real
+    target = tmp_path / "reports"
+    shutil.copytree(sample, target)
+    files.write_text(target / "notebooks" / "03_train_of_the_preset.html", "Synthetic sample")
+    contents_list.write(target)
+    publish(data, target, parameters)
+    assert contents(target) == contents(reports)
+    assert {path.name for path in tmp_path.iterdir()} == {"reports"}
+
+
 def test_an_incomplete_stage_is_named_and_nothing_changes(real, tmp_path):
     data, reports, parameters = real
     before = contents(reports)
@@ -122,15 +135,25 @@ def test_an_incomplete_stage_is_named_and_nothing_changes(real, tmp_path):
 # --- the pages --------------------------------------------------------------------------------------------------
 
 
-def test_a_file_of_ones_own_among_the_reports_is_kept(real, tmp_path, capsys):
+def test_what_somebody_has_put_or_edited_in_the_report_is_kept(real, tmp_path, capsys):
     data, reports, parameters = real
-    target = tmp_path / "reports"
-    shutil.copytree(reports, target)
-    files.write_text(target / "figures" / "mine.txt", "notes")
-    publish(data, target, parameters)
-    assert (tmp_path / "build" / "kept" / "figures" / "mine.txt").read_text() == "notes"
-    assert "mine.txt" in capsys.readouterr().out
-    assert contents(target) == contents(reports)
+    target, kept = tmp_path / "reports", tmp_path / "build" / "kept"
+    for text in ("first", "second"):
+        shutil.copytree(reports, target, dirs_exist_ok=True)
+        files.write_text(target / "figures" / "mine.txt", text)
+        files.write_text(target / "metrics.json", text)
+        (target / "link").symlink_to(tmp_path)
+        publish(data, target, parameters)
+        assert contents(target) == contents(reports)
+        output = capsys.readouterr().out
+        assert all(name in output for name in ("mine.txt", "metrics.json", "link"))
+    assert {path.relative_to(kept).as_posix(): path.read_text() for path in kept.rglob("*") if path.is_file()} == {
+        "figures/mine.txt": "first",
+        "figures/mine-2.txt": "second",
+        "metrics.json": "first",
+        "metrics-2.json": "second",
+    }
+    assert (kept / "link").is_symlink() and (kept / "link-2").is_symlink()
 
 
 def test_every_link_leads_somewhere(real):
