@@ -36,9 +36,11 @@ def check(settings: config.Params) -> None:
 
     Raises:
         UserError: all faults there are: files that are absent or have the wrong hash, servers that cannot be reached
-            though something must come from them, layers that an architecture does not have.
+            though something must come from them, layers that an architecture does not have, a model too large to be
+            published.
     """
     faults = [*_device(settings), *_images(settings), *_external_set(settings), *_weights_and_layers(settings)]
+    faults += _published_model(settings)
     if len(faults) == 1:
         raise UserError(faults[0])
     if faults:
@@ -129,6 +131,30 @@ def _weights_and_layers(settings: config.Params) -> list[str]:
         if backbone.cut_at is not None or layers:
             faults += [f"backbones.{name}: {fault}" for fault in _faults(partial(_build, backbone, layers))]
     return faults
+
+
+def _published_model(settings: config.Params) -> list[str]:
+    """What is wrong with the model that is to be published; once it is trained, its stage says so as quickly."""
+    name = settings.publish.model
+    if name is None or (paths.MODELS / name).exists():
+        return []
+    from skinlesions.inference import publishing  # only here: it starts Keras, which takes seconds
+    from skinlesions.models import networks
+
+    model = settings.models[name]
+    head = {key: getattr(model.head, key) for key in ("hidden_units", "dropout", "l2")}
+    own = head | {"name": name, "folds": settings.split.folds, "views": model.views}
+    if model.backbone is None:
+        record = dict.fromkeys(("backbone", "architecture", "cut_at", "pooling"))
+        record |= {"crop": settings.prepare.size, "image_size": model.image_size}
+        own["training"] = networks.FROM_SCRATCH
+    else:
+        record = settings.backbones[model.backbone].model_dump() | {"backbone": model.backbone}
+        own["training"] = networks.FINE_TUNED if model.fine_tuned else networks.FROZEN
+    prepared = {"fit": settings.prepare.fit, "size": settings.prepare.size}
+    description = networks.from_backbone(record | {"initialisation": ""}, prepared, **own)
+    # A layer that does not exist is a fault of the backbone, and named there.
+    return [fault for fault in _faults(partial(publishing.check_size, description)) if "publish.model" in fault]
 
 
 def _build(backbone: config.Backbone, layers: list[str]) -> None:

@@ -27,6 +27,7 @@ from skinlesions.core.blocks import (
     Head,
     Leakage,
     Model,
+    Publish,
     Strategy,
 )
 from skinlesions.core.errors import UserError
@@ -44,6 +45,7 @@ __all__ = [
     "Leakage",
     "Model",
     "Params",
+    "Publish",
     "StageSettings",
     "Strategy",
     "load",

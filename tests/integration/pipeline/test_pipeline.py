@@ -49,9 +49,10 @@ def test_no_published_file_names_the_folder_in_which_it_was_made(finished: Proje
 
 
 def test_two_runs_in_different_folders_are_the_same_byte_for_byte(finished: Project, second: SecondRun):
-    first_report, second_report = contents(finished.root / "reports"), contents(second.project.root / "reports")
-    assert first_report.keys() == second_report.keys()
-    assert [name for name in first_report if first_report[name] != second_report[name]] == []
+    for folder in ("reports", "models/published"):
+        first, other = contents(finished.root / folder), contents(second.project.root / folder)
+        assert first.keys() == other.keys() and first
+        assert [name for name in first if first[name] != other[name]] == []
 
 
 def test_two_runs_in_different_folders_have_the_same_dependencies_and_outputs(finished: Project, second: SecondRun):
@@ -112,6 +113,7 @@ def test_an_experiment_with_the_comparison_reruns_only_what_follows(working_copy
         ("deterministic: true", "deterministic: false", ["train@baseline_cnn", "train@vgg16"]),
         ("epochs: 6", "epochs: 7", ["balance", "train@baseline_cnn", "train@vgg16"]),
         ("from_layer: block3_conv1", "from_layer: block3_conv2", ["train@vgg16", "compare", "external"]),
+        ("publish: {model: vgg16}", "publish: {model: baseline_cnn}", ["publish"]),
     ],
 )
 def test_a_parameter_touches_the_stages_that_read_it(working_copy: Project, old: str, new: str, stages: list[str]):

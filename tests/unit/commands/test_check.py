@@ -28,11 +28,12 @@ def settings(tmp_path, monkeypatch) -> config.Params:
 
 
 def with_backbones(settings: config.Params, **weights: dict) -> config.Params:
+    """Other backbones, of which no model is published: whole, they are too large."""
     backbones = {
         name: config.Backbone(architecture=name, crop=64, image_size=64, pooling="average", **keys)
         for name, keys in weights.items()
     }
-    return settings.model_copy(update={"backbones": backbones})
+    return settings.model_copy(update={"backbones": backbones, "publish": config.Publish(model=None)})
 
 
 def test_a_missing_weights_file_is_named_with_its_remedy(settings, tmp_path, monkeypatch):
@@ -139,3 +140,16 @@ def test_the_layer_where_training_begins_must_exist(settings):
     )
     with pytest.raises(UserError, match=r"backbones\.vgg16: .*no layer 'block9'"):
         check.check(settings.model_copy(update={"models": {"vgg16": begun}}))
+
+
+def test_a_model_too_large_to_be_published_is_said_so_before_it_is_trained(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    check.check(settings)
+    large = settings.models["vgg16"].model_copy(
+        update={"head": settings.models["vgg16"].head.model_copy(update={"hidden_units": 40_000})}
+    )
+    wanted = settings.model_copy(update={"models": settings.models | {"vgg16": large}})
+    with pytest.raises(UserError, match=r"publish\.model: the weights of vgg16 take [5-9]\d\.\d MB in 3 folds"):
+        check.check(wanted)
+    check.check(wanted.model_copy(update={"publish": config.Publish(model=None)}))
+    check.check(wanted.model_copy(update={"publish": config.Publish(model="baseline_cnn")}))

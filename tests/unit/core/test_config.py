@@ -106,6 +106,7 @@ def test_the_configurations_that_stand_alone_are_valid(preset):
         ("balance.strategies", ["none", "luck"], "balance.strategies.1"),
         ("balance.strategies", [], "balance.strategies"),
         ("balance.strategy", "focal_loss", "balance.strategy"),
+        ("publish.model", "resnet", "publish.model"),
         ("balance.backbone", "resnet", "balance.backbone"),
         ("split.duplicates.backbone", "resnet", "split.duplicates.backbone"),
         ("leakage.backbone", "resnet", "leakage.backbone"),
