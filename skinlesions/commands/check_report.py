@@ -1,7 +1,8 @@
 """Check that the published report is whole and agrees with itself.
 
-What `verify` checks; and no link in it is broken, and it comes from code that was committed. Stages that are not up to
-date are named, but are no fault: the report is that of the last run.
+What `verify` checks; and no link in it is broken, it comes from code that was committed, and the published model is
+whole and of the same run. Stages that are not up to date are named, but are no fault: the report is that of the last
+run.
 """
 
 import argparse
@@ -25,6 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     for title, faults in (
         ("every link in the report leads somewhere", broken_links(paths.REPORTS)),
         ("the report comes from committed code", provenance_faults(paths.REPORTS / "provenance.json")),
+        ("the published model is whole, and of the report", model_faults(paths.PUBLISHED_MODEL)),
     ):
         found = list(faults)
         print("\n  ".join([f"{'FAIL' if found else 'ok  '} {title}", *found]), flush=True)
@@ -46,6 +48,13 @@ def provenance_faults(path: Path) -> Iterator[str]:
         yield f"{paths.relative(path)} names no commit; run `make report` in a Git checkout"
     elif changed is not False:
         yield f"{paths.relative(path)}: files differed from {commit}; commit them and run `make report`"
+
+
+def model_faults(folder: Path) -> Iterator[str]:
+    """What is wrong with the published model in `folder`; nothing where there is none."""
+    from skinlesions.inference import published  # only here: it starts Keras, which takes seconds
+
+    yield from published.faults(folder, paths.REPORTS_PREDICTIONS)
 
 
 def broken_links(reports: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ are made, and what every file of weights must hash to; fold_K.npz holds the weig
 
 import math
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,8 @@ from skinlesions.core import files, paths
 from skinlesions.core.blocks import Block
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
+from skinlesions.data import predictions
+from skinlesions.evaluation import new_images
 from skinlesions.evaluation.calibration import VectorScaling
 from skinlesions.evaluation.new_images import OperatingPoint
 from skinlesions.inference import predictor, weight_files
@@ -194,6 +197,31 @@ def load(folder: Path, record: Record) -> predictor.Predictor:
             raise UserError(f"{paths.relative(weights_file(folder, fold))} {error}; {REMEDY}") from None
     scalings = [VectorScaling(np.array(own.factors), np.array(own.shifts)) for own in record.scaling]
     return predictor.Predictor(description, predictor.in_turn(network, weights), scalings, REMEDY)
+
+
+def faults(folder: Path, published_predictions: Path) -> Iterator[str]:
+    """What is wrong with the model in `folder`, if there is one, or why it is not that of the report.
+
+    Args:
+        published_predictions: the folder with MODEL.csv.gz of the report, from which its calibration follows.
+    """
+    if not is_there(folder):
+        return
+    try:
+        record = read(folder)
+        for fold, own in enumerate(record.weights):
+            _weights(weights_file(folder, fold), own)
+        table = predictions.read(published_predictions / f"{record.network.name}.csv.gz")
+    except UserError as error:
+        yield str(error)
+        return
+    found = [[own.factors.tolist(), own.shifts.tolist()] for own in new_images.scalings(table)]
+    known = [[own.factors, own.shifts] for own in record.scaling]
+    if len(found) != len(known) or not np.allclose(found, known, rtol=1e-6, atol=1e-9):
+        yield (
+            f"{paths.relative(folder / RECORD)} has another calibration than follows from the predictions of "
+            f"{record.network.name} in the report: it is of another run; `dvc repro publish` publishes that of this one"
+        )
 
 
 def _weights(path: Path, known: Weights) -> bytes:

@@ -67,6 +67,7 @@ def test_code_that_was_not_committed_is_a_fault(reports, content):
 def test_stages_that_wait_are_named_and_any_fault_ends_with_exit_code_1(reports, monkeypatch, capsys, broken):
     """What each check finds has tests of its own."""
     monkeypatch.setattr(paths, "REPORTS", reports)
+    monkeypatch.setattr(paths, "PUBLISHED_MODEL", reports / "no model")
     monkeypatch.setattr(verify, "agree", lambda: broken != "tables")
     monkeypatch.setattr(pipeline, "waiting", lambda root: {"train@vgg16": ["code.py"]})
     if broken == "link":

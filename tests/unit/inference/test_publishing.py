@@ -208,3 +208,19 @@ def test_a_frozen_model_is_published_with_its_trunk(project):
     network = networks.build(record.network)
     assert network.get_layer("trunk").count_params() > 0
     assert all(own.bytes > 2 * network.count_params() * 0.8 for own in record.weights)
+
+
+def test_a_model_is_held_against_the_report(project, copy, tmp_path):
+    reports = tmp_path / "predictions"
+    for name in ("tuned", "frozen"):
+        predictions.write(reports / f"{name}.csv.gz", predictions.read(paths.TRAIN / name / "predictions.csv"))
+    assert list(published.faults(copy, reports)) == list(published.faults(tmp_path / "nothing", reports)) == []
+    (reports / "frozen.csv.gz").rename(reports / "tuned.csv.gz")
+    (fault,) = published.faults(copy, reports)
+    assert "model.json" in fault and "another calibration" in fault
+    (reports / "tuned.csv.gz").unlink()
+    (fault,) = published.faults(copy, reports)
+    assert "tuned.csv.gz does not exist" in fault
+    (copy / "fold_0.npz").write_bytes(b"damaged")
+    (fault,) = published.faults(copy, reports)
+    assert "fold_0.npz is damaged" in fault
