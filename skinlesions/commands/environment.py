@@ -39,7 +39,7 @@ def renew(settings: config.Params, *, to_run: bool) -> str:
     changed = renew_inputs(settings)
     if to_run and (stages := _to_download(settings)):
         changed |= renew_inputs(settings, running=stages)
-    return "\n".join([*lines, *(f"{key}: {inputs.described(old, new)}" for key, (old, new) in changed.items())])
+    return "\n".join([*lines, *(f"{key}: {inputs.described(old, new) or 'no file'}" for key, (old, new) in changed.items())])
 
 
 def renew_inputs(
