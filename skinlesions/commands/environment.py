@@ -22,8 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Renew the files, and print what changed."""
-    print(renew(config.load(), to_run=True) or "environment.yaml and inputs.yaml are what is here.")
+    """Renew the files, and print what changed; not while a run is going on, which has begun with them as they are."""
+    with pipeline.alone(paths.ROOT):
+        print(renew(config.load(), to_run=True) or "environment.yaml and inputs.yaml are what is here.")
 
 
 def renew(settings: config.Params, *, to_run: bool) -> str:
@@ -39,7 +40,9 @@ def renew(settings: config.Params, *, to_run: bool) -> str:
     changed = renew_inputs(settings)
     if to_run and (stages := _to_download(settings)):
         changed |= renew_inputs(settings, running=stages)
-    return "\n".join([*lines, *(f"{key}: {inputs.described(old, new)}" for key, (old, new) in changed.items())])
+    return "\n".join(
+        [*lines, *(f"{key}: {inputs.described(old, new) or 'no file'}" for key, (old, new) in changed.items())]
+    )
 
 
 def renew_inputs(

@@ -9,6 +9,7 @@ import textwrap
 
 from skinlesions.commands import environment, pipeline
 from skinlesions.core import config, paths
+from skinlesions.core.errors import UserError
 
 # Of what changed for a stage.
 SHOWN = 4
@@ -20,7 +21,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print a line per stage that waits, or that none does."""
-    environment.renew(config.load(), to_run=False)
+    settings = config.load()
+    try:
+        with pipeline.alone(paths.ROOT):
+            environment.renew(settings, to_run=False)
+    except UserError as error:  # what a run has begun with must not change under it
+        print(error)
     print(described(pipeline.waiting(paths.ROOT)))
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
 from skinlesions.core.names import ALWAYS_NV, CALIBRATION_METRICS, DESCRIBED, INTERVAL_METRICS
-from skinlesions.core.parallel import in_order
+from skinlesions.core.parallel import computed
 from skinlesions.data import predictions
 from skinlesions.evaluation import influence
 from skinlesions.evaluation.bootstrap import bootstrap, holm, if_any, interval, one_lesion_classes
@@ -86,7 +86,7 @@ def score(
         return estimates, intervals | {metric: if_any(intervals[metric], one_lesion=True) for metric in alone}
 
     everything = probabilities | {ALWAYS_NV: reference}
-    found = dict(zip(everything, in_order(scored, everything.values()), strict=True))
+    found = dict(zip(everything, computed(scored, everything.values()), strict=True))
     estimates = {name: own[0] for name, own in found.items()}
     intervals = {name: own[1] for name, own in found.items()}
     return Scores(truth, probabilities, estimates, intervals)

@@ -15,7 +15,7 @@ from scipy.stats import norm
 from skinlesions.core import config, files, paths
 from skinlesions.core.classes import CLASSES, class_indices
 from skinlesions.core.names import DESCRIBED, ENSEMBLE
-from skinlesions.core.parallel import in_order
+from skinlesions.core.parallel import computed
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import submission
 from skinlesions.evaluation.bootstrap import Resampling
@@ -120,7 +120,7 @@ def scores(scored: Scored, settings: config.Compare | Resampling) -> pd.DataFram
             method=settings.interval_method,
         )
 
-    parts = dict(zip(scored.probabilities, in_order(score, scored.probabilities.values()), strict=True))
+    parts = dict(zip(scored.probabilities, computed(score, scored.probabilities.values()), strict=True))
     table = pd.concat([own.assign(model=name) for name, own in parts.items()])[
         ["model", "metric", "class", "estimate", "low", "high"]
     ]

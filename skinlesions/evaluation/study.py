@@ -14,7 +14,7 @@ import pandas as pd
 from skinlesions.core import config, names
 from skinlesions.core.errors import UserError
 from skinlesions.core.names import ALWAYS_NV, ENSEMBLE, STACKED, leading
-from skinlesions.core.parallel import in_order
+from skinlesions.core.parallel import computed
 from skinlesions.data import balancing, predictions
 from skinlesions.data.records import Study
 from skinlesions.evaluation import (
@@ -97,14 +97,14 @@ def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
         lambda: {"temperatures": calibration.temperatures(models)},
     ]
     found = compared | together | {"transfer": ablations.table(study.descriptions, paired)}
-    for own in in_order(lambda chapter: chapter(), chapters):
+    for own in computed(lambda chapter: chapter(), chapters):
         found |= own
     return found
 
 
 def _of_each(models: dict[str, pd.DataFrame], function: Callable[[pd.DataFrame], Result]) -> dict[str, Result]:
     """What `function` makes of the predictions of every model."""
-    return dict(zip(models, in_order(function, models.values()), strict=True))
+    return dict(zip(models, computed(function, models.values()), strict=True))
 
 
 def _decided(
