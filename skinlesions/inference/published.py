@@ -23,7 +23,7 @@ from skinlesions.data import predictions
 from skinlesions.evaluation import new_images
 from skinlesions.evaluation.calibration import VectorScaling
 from skinlesions.evaluation.new_images import OperatingPoint
-from skinlesions.inference import predictor, weight_files
+from skinlesions.inference import packed_weights, predictor
 from skinlesions.models import networks
 
 RECORD = "model.json"
@@ -192,7 +192,7 @@ def load(folder: Path, record: Record) -> predictor.Predictor:
     weights = []
     for fold, content in enumerate(contents):
         try:
-            weights.append(weight_files.unpacked(content, network))
+            weights.append(packed_weights.unpacked(content, network))
         except ValueError as error:
             raise UserError(f"{paths.relative(weights_file(folder, fold))} {error}; {REMEDY}") from None
     scalings = [VectorScaling(np.array(own.factors), np.array(own.shifts)) for own in record.scaling]

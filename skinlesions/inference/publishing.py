@@ -13,7 +13,7 @@ from skinlesions.core.classes import CLASSES
 from skinlesions.core.errors import UserError
 from skinlesions.evaluation import metrics, new_images, thresholds
 from skinlesions.evaluation.operating_points import TASKS
-from skinlesions.inference import predictor, published, weight_files
+from skinlesions.inference import packed_weights, predictor, published
 from skinlesions.models import networks
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -48,7 +48,7 @@ def check_size(description: networks.Description) -> None:
     Raises:
         UserError: it would be, however well its weights are compressed.
     """
-    least = COMPRESSED * weight_files.size(networks.build(description)) * description.folds
+    least = COMPRESSED * packed_weights.size(networks.build(description)) * description.folds
     if least > published.MAXIMUM_BYTES:
         raise UserError(_too_large(description, least))
 
@@ -70,7 +70,7 @@ def _files(description: networks.Description) -> dict[str, bytes]:
     weights = []
     for fold in range(description.folds):
         networks.take_fold(network, description, fold)
-        weights.append(weight_files.packed(network))
+        weights.append(packed_weights.packed(network))
     size = sum(map(len, weights))
     if size > published.MAXIMUM_BYTES:
         raise UserError(_too_large(description, size))

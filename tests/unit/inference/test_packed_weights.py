@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skinlesions.core.errors import UserError
-from skinlesions.inference import weight_files
+from skinlesions.inference import packed_weights
 
 
 def network(width: int = 80) -> keras.Model:
@@ -28,18 +28,18 @@ def made() -> keras.Model:
 
 def test_only_large_kernels_are_rounded_and_those_to_float16(made):
     weights = made.get_weights()
-    assert [value.size > weight_files.SMALL for value in weights] == [True] + [False] * 7
-    restored = weight_files.unpacked(weight_files.packed(made), network())
+    assert [value.size > packed_weights.SMALL for value in weights] == [True] + [False] * 7
+    restored = packed_weights.unpacked(packed_weights.packed(made), network())
     assert {value.dtype for value in restored} == {np.dtype("float32")}
     assert (restored[0] == weights[0].astype("float16")).all() and (restored[0] != weights[0]).any()
     assert all((found == own).all() for found, own in zip(restored[1:], weights[1:], strict=True))
 
 
 def test_the_same_weights_give_the_same_bytes_and_a_file_that_numpy_reads(made):
-    content = weight_files.packed(made)
+    content = packed_weights.packed(made)
     other = network()
     other.set_weights(made.get_weights())
-    assert weight_files.packed(other) == content
+    assert packed_weights.packed(other) == content
     assert len(content) < 0.65 * sum(value.nbytes for value in made.get_weights())
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         assert arrays.files[:3] == ["000.kernel", "001.bias", "002.gamma"]
@@ -51,7 +51,7 @@ def test_what_float16_does_not_hold_is_refused(made, value):
     kernel[3, 4] = value
     made.set_weights([kernel, *others])
     with pytest.raises(UserError, match=r"kernel have a number .* float16 holds"):
-        weight_files.packed(made)
+        packed_weights.packed(made)
 
 
 def changed(content: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
@@ -95,15 +95,15 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
 def test_a_file_of_anything_else_is_refused(made, damage):
     change, message = DAMAGES[damage]
     with pytest.raises(ValueError, match=message):
-        weight_files.unpacked(changed(weight_files.packed(made), change), network())
+        packed_weights.unpacked(changed(packed_weights.packed(made), change), network())
 
 
 def test_bytes_that_are_no_such_file_are_refused(made):
-    content = weight_files.packed(made)
+    content = packed_weights.packed(made)
     middle = len(content) // 2
     broken = content[:middle] + bytes(byte ^ 0xFF for byte in content[middle : middle + 50]) + content[middle + 50 :]
     for wrong in (b"", b"text", content[:-30], broken):
         with pytest.raises(ValueError, match=r"is not a whole \.npz file"):
-            weight_files.unpacked(wrong, network())
+            packed_weights.unpacked(wrong, network())
     with pytest.raises(ValueError, match=r"000\.kernel"):
-        weight_files.unpacked(content, network(width=81))
+        packed_weights.unpacked(content, network(width=81))
