@@ -18,7 +18,7 @@ SLOW := explain figures inference models report stages training core/test_quiet.
 	$(addprefix commands/test_,check.py pipeline.py status.py verify.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo report status verify test test-fast lint check-report lab lock
+.PHONY: help setup demo report status verify predict test test-fast lint check-report lab lock
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ status: setup  ## say which stages are not up to date with the code, the paramet
 # Where nothing is set up, an environment of its own is enough: NumPy, SciPy, pandas, scikit-learn.
 verify: $(if $(wildcard $(VENV)/.installed),,$(LIGHT)/.installed)  ## recompute the published tables from the published predictions
 	$(if $(wildcard $(VENV)/.installed),$(BIN),$(LIGHT)/bin)/python -m skinlesions verify
+
+predict: setup  ## predict an image, a folder or a zip file of images with the published model (PHOTO=lesion.jpg)
+	$(SKINLESIONS) predict "$(or $(PHOTO),$(error say which: make predict PHOTO=lesion.jpg))"
 
 test: $(VENV)/.installed-test  ## run all tests, on all cores
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
