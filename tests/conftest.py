@@ -32,6 +32,15 @@ def weights_dir() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def cases_dir() -> Path:
+    """The folder of small files as people have them; the test is skipped where there is none."""
+    folder = _folder("SKINLESIONS_CASES_DIR", "cases")
+    if folder is None:
+        pytest.skip("no cases here: set SKINLESIONS_CASES_DIR")
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest, the pipeline and the other integration tests: no core is left with one at the end.
 

@@ -1,13 +1,15 @@
 """Score predictions of seven classes, from here or from any other method, on images with known diagnoses.
 
-Both files are CSV in the format of the ISIC 2018 challenge, Task 3; the ground truth may also be the metadata of
-HAM10000. The scores and their intervals are those of the report. Needs neither images nor weights.
+Both files are CSV as the ISIC challenges have it: a column with the names of the images and one per class, in any
+order. The ground truth may also be the metadata of HAM10000. Whatever the official scorer takes is taken; what had to
+be normalised is noted. The scores and their intervals are those of the report, and below them stand those of the
+official scorer. Needs neither images nor weights.
 """
 
 import argparse
 from pathlib import Path
 
-from skinlesions.core import files
+from skinlesions.core import files, outputs
 from skinlesions.evaluation import submission
 from skinlesions.evaluation.bootstrap import METHODS
 
@@ -21,9 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "ground_truth",
         type=Path,
         metavar="GROUND_TRUTH",
-        help="the same with one 1 in a row, if known with a last column lesion_id; or image_id,lesion_id,dx",
+        help="the same with one 1 in a row, or image_id,dx; if known, with lesion_id; may have score_weight",
     )
-    parser.add_argument("--out", metavar="FILE", type=Path, help="write the scores to this JSON file, too")
+    parser.add_argument(
+        "--out", metavar="FILE", type=Path, help="write the scores to this JSON file, too (-: print them instead)"
+    )
     for name, kind, default, text in (
         ("--resamples", _resamples, submission.RESAMPLES, "bootstrap resamples"),
         ("--seed", _seed, submission.SEED, "of the resamples"),
@@ -37,6 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the scores, and write them if asked."""
+    if arguments.out is not None:
+        outputs.check(arguments.out, [arguments.predictions, arguments.ground_truth])
     scores, about = submission.report(
         arguments.predictions,
         arguments.ground_truth,
@@ -46,8 +52,9 @@ def run(arguments: argparse.Namespace) -> None:
         method=arguments.method,
     )
     if arguments.out is not None:
-        files.write_json(arguments.out, submission.as_json(scores, about))
-    print(submission.as_text(scores, about))
+        outputs.write_text(arguments.out, files.json_bytes(submission.as_json(scores, about)).decode())
+    if arguments.out != outputs.STANDARD_OUTPUT:
+        print(submission.as_text(scores, about))
 
 
 def _resamples(text: str) -> int:

@@ -14,12 +14,11 @@ Not a medical device: nothing that this prints may be used to diagnose anybody.
 """
 
 import argparse
-import os
 import sys
 import warnings
 from pathlib import Path
 
-from skinlesions.core import paths
+from skinlesions.core import outputs, paths
 from skinlesions.core.errors import UserError
 
 
@@ -31,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[,NAME]",
         help="trained models to average; ensemble: that of params.yaml (default: the published model)",
     )
-    parser.add_argument("--out", metavar="FILE", type=Path, help="a CSV to write instead of the table")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="a CSV to write instead of the table (-: standard output)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -42,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     target: Path | None = arguments.out
     if target is not None:
-        check_target(target)
+        outputs.check(target, arguments.paths)  # before Keras starts
     # Only here: Keras takes seconds to start, and neither help nor a wrong output needs it.
     from PIL import Image
 
@@ -53,6 +52,8 @@ def run(arguments: argparse.Namespace) -> None:
     images, faults = photographs.find(arguments.paths)
     if not images:
         raise UserError("no image to predict:\n" + "\n".join(faults))
+    if target is not None:
+        outputs.check(target, {image.path for image in images})
     chosen = predict.choose(arguments.models)
     print(chosen.notice, file=sys.stderr, flush=True)
     try:
@@ -66,17 +67,3 @@ def run(arguments: argparse.Namespace) -> None:
         print(f"could not be read ({len(faults):,}), the others are {done}:", file=sys.stderr)
         print("\n".join(f"  {fault}" for fault in faults), file=sys.stderr, flush=True)
         sys.exit(1)
-
-
-def check_target(path: Path) -> None:
-    """Refuse an output that could not be written in the end.
-
-    Raises:
-        UserError: it is a folder, or its folder cannot be made or written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out: the folder {paths.relative(path.parent)} cannot be made ({error.strerror})") from None
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"--out: {paths.relative(path)} cannot be written; name a file in a folder that is yours")

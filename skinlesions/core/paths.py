@@ -58,5 +58,8 @@ def relative(path: Path) -> str:
 
     A path outside the repository is given as it is, so that a message always names a file one can open.
     """
-    path = Path(path).resolve()
+    try:
+        path = Path(path).resolve()
+    except (OSError, RuntimeError):  # links in a circle; Python before 3.13 raises RuntimeError
+        path = Path(path).absolute()
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.as_posix()

@@ -27,7 +27,7 @@ def influence(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, np.nda
     """
     labels, probabilities = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
     values = metrics.summary(labels, probabilities, by_class=True)
-    predicted = probabilities.argmax(axis=1)
+    predicted = weighted.answers(probabilities)
     present = np.bincount(labels, minlength=len(CLASSES)) > 0
 
     by_class: dict[str, np.ndarray] = {}

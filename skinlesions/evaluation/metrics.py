@@ -9,6 +9,7 @@ import numpy as np
 from scipy import special
 
 from skinlesions.core.classes import CLASSES
+from skinlesions.evaluation import weighted
 from skinlesions.evaluation.weighted import CALIBRATION_BINS, areas, equal_mass_bins, losses, mean, ratio, sums
 
 # Balanced accuracy comes first everywhere: it is the metric of ISIC 2018 Task 3.
@@ -57,6 +58,7 @@ def weighted_summary(
     - balanced_accuracy: mean over classes of the recall. macro_f1: mean over classes of F1. weighted_f1: the same,
       each class counted by its share of the images. All three, and macro_auc, run over the classes that occur among
       the weighted images; the recall of a class that does not occur is NaN.
+    - An image whose largest probability is that of several classes is undecided: it is wrong, and called none of them.
     - macro_auc: mean over classes of the area under the ROC curve, the class against the rest, ties counted half.
     - nll: mean negative log-likelihood of the true class, in nats, probabilities bounded below by float64's epsilon.
     - brier: mean over images of the squared error summed over classes (Brier 1950: 0 to 2).
@@ -85,13 +87,14 @@ def weighted_summary(
     labels, probabilities = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
     counts, weights = np.asarray(weights), np.asarray(weights, dtype=np.float64)
     _check(labels, probabilities, weights)
-    predicted = probabilities.argmax(axis=1)
+    predicted = weighted.answers(probabilities)
     total = weights.sum(axis=1)
 
-    cells = labels * len(CLASSES) + predicted
-    confusion = sums(counts, cells, len(CLASSES) ** 2).reshape(-1, len(CLASSES), len(CLASSES))
-    hits = np.einsum("rcc->rc", confusion)
-    truth, called = confusion.sum(axis=2), confusion.sum(axis=1)
+    columns = len(CLASSES) + 1  # the last one of the undecided
+    confusion = sums(counts, labels * columns + predicted, len(CLASSES) * columns).reshape(-1, len(CLASSES), columns)
+    truth = confusion.sum(axis=2)
+    confusion = confusion[:, :, :-1]
+    hits, called = np.einsum("rcc->rc", confusion), confusion.sum(axis=1)
     present = truth > 0
     recall = ratio(hits, truth)
     f1 = ratio(2 * hits, truth + called)

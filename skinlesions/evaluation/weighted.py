@@ -103,6 +103,16 @@ def losses(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, n
     return -np.log(likelihood), ((probabilities - truth) ** 2).sum(axis=1)
 
 
+def answers(probabilities: np.ndarray) -> np.ndarray:
+    """The class of the largest of `probabilities` [N, C], int64 [N]; C where several are the largest.
+
+    Such a row is undecided, and so wrong, as the official scorer of the ISIC challenges has it: a choice by the order
+    of the classes would be right by chance.
+    """
+    largest = probabilities == probabilities.max(axis=1, keepdims=True)
+    return np.where(largest.sum(axis=1) == 1, largest.argmax(axis=1), probabilities.shape[1])
+
+
 def equal_mass_bins(values: np.ndarray, count: int = CALIBRATION_BINS) -> np.ndarray:
     """The bin of each of `values` [N], int64 [N], from 0 for the least to `count` - 1, with about as many in each.
 

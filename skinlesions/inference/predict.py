@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from skinlesions.core import config, files, names, paths
+from skinlesions.core import config, files, names, outputs, paths
 from skinlesions.core.classes import CLASS_NAMES, CLASSES
 from skinlesions.core.errors import UserError
 from skinlesions.core.names import ENSEMBLE
@@ -121,7 +121,7 @@ def to_file(images: Sequence[ImageFile], chosen: Chosen, target: Path) -> list[s
         UserError: none of them can be read; nothing is written.
     """
     faults: list[str] = []
-    with files.replacing(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with outputs.writing(target) as stream:
         isic_csv.write_header(stream)
         for read, probabilities in _answers(images, chosen.predictors, faults):
             isic_csv.write_rows(stream, [image.image_id for image in read], probabilities)

@@ -23,15 +23,21 @@ def sample(request) -> tuple[np.ndarray, np.ndarray]:
     return labels, probabilities
 
 
+def answered(probabilities: np.ndarray) -> np.ndarray:
+    """The class of each row, 7 where the largest probability is there twice."""
+    return np.array([7 if sorted(row)[-1] == sorted(row)[-2] else np.argmax(row) for row in probabilities])
+
+
 def by_scikit_learn(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, float]:
-    predicted = probabilities.argmax(axis=1)
+    predicted = answered(probabilities)
     known = {"sample_weight": weights}
+    over_classes = {"labels": EVERY_CLASS, "average": "macro"}
     truth = np.eye(7)[labels]
     return {
-        "balanced_accuracy": reference.balanced_accuracy_score(labels, predicted, **known),
+        "balanced_accuracy": reference.recall_score(labels, predicted, **over_classes, **known),
         "accuracy": reference.accuracy_score(labels, predicted, **known),
-        "macro_f1": reference.f1_score(labels, predicted, average="macro", **known),
-        "weighted_f1": reference.f1_score(labels, predicted, average="weighted", **known),
+        "macro_f1": reference.f1_score(labels, predicted, **over_classes, **known),
+        "weighted_f1": reference.f1_score(labels, predicted, **(over_classes | {"average": "weighted"}), **known),
         "macro_auc": reference.roc_auc_score(truth, probabilities, average="macro", **known),
         "nll": reference.log_loss(labels, probabilities, labels=EVERY_CLASS, **known),
         "brier": np.average(((probabilities - truth) ** 2).sum(axis=1), weights=weights),
@@ -43,7 +49,7 @@ def by_scikit_learn(labels: np.ndarray, probabilities: np.ndarray, weights: np.n
 
 
 def by_scikit_learn_and_class(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, float]:
-    predicted = probabilities.argmax(axis=1)
+    predicted = answered(probabilities)
     known = {"sample_weight": weights}
     values = {
         "macro_average_precision": reference.average_precision_score(np.eye(7)[labels], probabilities, **known),
@@ -121,6 +127,15 @@ def test_weights_mean_the_same_as_repeated_images(sample):
     # The calibration error keeps the bins of the original sample, so it is not the same by design.
     for name in set(ALL_METRICS) - {"ece"}:
         assert weighted[name][0] == pytest.approx(repeated[name], rel=1e-12)
+
+
+def test_an_image_whose_largest_probability_is_there_twice_is_wrong_and_called_nothing():
+    probabilities = np.array([[0.4, 0.4, 0.2], [0.4, 0.2, 0.4], [0.1, 0.8, 0.1]]) @ np.eye(3, 7)
+    values = summary(np.array([0, 1, 1]), probabilities, by_class=True)
+    assert (values["recall_akiec"], values["recall_bcc"]) == (0, 0.5)
+    assert np.isnan(values["precision_akiec"]) and values["precision_bcc"] == 1
+    assert (values["specificity_akiec"], values["specificity_bkl"]) == (1, 1)
+    assert values["accuracy"] == pytest.approx(1 / 3)
 
 
 def test_calibration_error_against_a_loop_over_equal_mass_bins():

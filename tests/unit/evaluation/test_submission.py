@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from skinlesions import __main__ as main
 from skinlesions.core import files, paths
 from skinlesions.core.classes import CLASSES
+from skinlesions.core.errors import UserError
 from skinlesions.data import isic_csv, predictions
 from skinlesions.evaluation import bootstrap, submission
 from skinlesions.evaluation.metrics import softmax, summary
@@ -126,8 +128,14 @@ def test_one_class_alone_has_no_area_under_the_curve():
     labels = np.full(20, CLASSES.index("mel"))
     scores = submission.score(labels, probabilities, np.arange(20), **FEW)
     assert set(scores["class"]) == {"", "mel"} and not {"macro_auc", "auc", "specificity"} & set(scores["metric"])
-    about = {"images": 20, "resampled": "images", "images_by_class": dict.fromkeys(CLASSES, 0) | {"mel": 20}}
-    text = submission.as_text(scores, {**about, "confidence": 0.95, "resamples": 50, "method": "percentile"})
+    assert not scores[["estimate"]].isna().any().any()
+
+
+def test_a_truth_of_one_class_names_what_is_undefined(tmp_path, sample):
+    _, probabilities, _, names = sample
+    isic_csv.write(tmp_path / "p.csv", names, probabilities)
+    isic_csv.write(tmp_path / "t.csv", names, np.tile(np.eye(7)[CLASSES.index("mel")], (len(names), 1)))
+    text = submission.as_text(*submission.report(tmp_path / "p.csv", tmp_path / "t.csv", **FEW))
     assert "undefined here and left out: macro AUC, specificity of mel, AUC of mel" in text
 
 
@@ -159,7 +167,7 @@ def test_the_command_prints_and_writes_the_same_scores(folder, sample, capsys):
         assert [entry["estimate"], entry["low"], entry["high"]] == pytest.approx(values, abs=1e-5)
     estimate, low, high = table.loc[0, ["estimate", "low", "high"]]
     assert re.search(rf"^balanced accuracy +{estimate:.4f}  {low:.4f} to {high:.4f}$", text, re.MULTILINE)
-    lines = [line for line in text.splitlines()[3:] if line]
+    lines = [line for line in text.partition("\nAs the official")[0].splitlines()[3:] if line]
     assert len(lines) == len(submission.SCORES) and len({line.index(".") for line in lines}) == 1
 
 
@@ -188,6 +196,69 @@ def test_without_lesions_the_output_says_what_is_resampled(folder, capsys):
     assert estimates(scores) == pytest.approx(estimates(with_lesions), rel=1e-9)
 
 
+def test_a_constant_answer_is_said_to_be_one(folder, sample):
+    labels, _, _, names = sample
+    isic_csv.write(folder / "predictions.csv", names, np.tile(np.eye(7)[CLASSES.index("nv")], (len(labels), 1)))
+    _, about = submission.report(folder / "predictions.csv", folder / "truth.csv", **FEW)
+    assert any("always answering nv" in note for note in about["notes"])
+    _, about = submission.report(folder / "truth.csv", folder / "truth.csv", **FEW)
+    assert not any("always answering" in note for note in about["notes"])
+
+
+def test_rows_of_another_sum_are_divided_by_it_where_that_matters_only(folder, sample):
+    labels, probabilities, lesions, names = sample
+    scale = np.random.default_rng(5).uniform(0.3, 0.9, size=(len(labels), 1))
+    scaled = (probabilities * scale).round(12)
+    rows = [f"{name},{','.join(map(str, row))}" for name, row in zip(names, scaled, strict=True)]
+    (folder / "predictions.csv").write_text("\n".join(["image," + ",".join(CLASSES), *rows]))
+    for method in bootstrap.METHODS:
+        scores, about = submission.report(folder / "predictions.csv", folder / "metadata.csv", **FEW, method=method)
+        assert sum("another sum than 1" in note for note in about["notes"]) == 1
+        alike = submission.score(labels, probabilities, lesions, **FEW, method=method)
+        of_distributions = scores["metric"].isin(["balanced_accuracy", "recall", "nll", "brier"])
+        pd.testing.assert_frame_equal(scores[of_distributions], alike[of_distributions], atol=1e-4)
+    found = estimates(scores)
+    position = CLASSES.index("mel")
+    auc = roc_auc_score(labels == position, scaled[:, position])
+    assert found["auc", "mel"] == pytest.approx(auc) and auc != pytest.approx(estimates(alike)["auc", "mel"])
+    # A row of zeros says nothing.
+    assert submission.distributions(np.array([[0.0, 0.0], [0.25, 0.75]])).tolist() == [[0.5, 0.5], [0.25, 0.75]]
+
+
+def test_weights_of_images_weigh_estimates_and_resamples(sample):
+    labels, probabilities, lesions, _ = sample
+    weights = np.where(np.arange(len(labels)) % 3 == 0, 3.0, 1.0)
+    heavy = submission.score(labels, probabilities, lesions, **FEW, weights=weights)
+    counts = weights.astype(int)
+    repeated = [np.repeat(values, counts, axis=0) for values in (labels, probabilities, lesions)]
+    copies = submission.score(*repeated, **FEW)
+    compared = heavy["metric"] != "ece"  # its bins hold equal numbers of rows
+    pd.testing.assert_frame_equal(heavy[compared], copies[compared], rtol=1e-9)
+    with pytest.raises(UserError, match="percentile"):
+        submission.score(labels, probabilities, lesions, **FEW, weights=weights, method="bca")
+
+
+def test_more_resamples_than_memory_are_refused(sample):
+    labels, probabilities, lesions, _ = sample
+    most = submission.MAXIMUM_DRAWS // len(labels)
+    with pytest.raises(UserError, match=f"at most {most:,}"):
+        submission.score(labels, probabilities, lesions, **(FEW | {"resamples": 1_000_000_000}))
+
+
+@pytest.mark.parametrize("target", ["predictions.csv", "link.csv", "truth.csv"])
+def test_an_output_that_is_an_input_is_refused(folder, target):
+    (folder / "link.csv").symlink_to("predictions.csv")
+    before = (folder / "predictions.csv").read_bytes()
+    with pytest.raises(UserError, match="--out"):
+        run(folder / "predictions.csv", folder / "truth.csv", "--out", folder / target)
+    assert (folder / "predictions.csv").read_bytes() == before
+
+
+def test_scores_alone_go_to_standard_output(folder, capsys):
+    run(folder / "predictions.csv", folder / "truth.csv", "--resamples", 10, "--out", "-")
+    assert json.loads(capsys.readouterr().out)["resamples"] == 10
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [(("--resamples", 9), "10 or more"), (("--seed", -1), "0 or more"), (("--confidence", 95), "between 0 and 1")],
@@ -212,6 +283,7 @@ def test_it_runs_where_no_deep_learning_is_installed(folder):
 def test_the_published_truth_scores_full_marks_against_itself(ham10000_dir, tmp_path):
     truth = ham10000_dir / "ISIC2018_Task3_Validation_GroundTruth.csv"
     scores, about = submission.report(truth, truth, **FEW)
+    assert about["challenge"]["balanced_accuracy"] == about["challenge"]["macro_average"]["auc"] == 1
     found = estimates(scores)
     perfect = {key: float(key[0] not in ("nll", "brier", "ece")) for key in submission.SCORES}
     assert found == pytest.approx(perfect)
