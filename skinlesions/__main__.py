@@ -26,6 +26,7 @@ COMMANDS = {
     "environment": "renew environment.yaml and inputs.yaml from the packages and files that are here",
     "predict": "predict images of your own with the published model, or with trained ones",
     "evaluate": "score predictions of any method on images with known diagnoses",
+    "audit": "say what of the tested parts of a split was seen in training",
 }
 
 
