@@ -110,12 +110,12 @@ def _check_known(split: pd.DataFrame, path: Path, metadata: Path, notes: list[st
 
 
 def _pairs(split: pd.DataFrame, folders: list[Path] | None, notes: list[str]) -> audit.Pairs:
-    """The pairs that the published run found, or those among the images in `folders`."""
+    """The pairs that the published run found, and those among the images in `folders`."""
+    found = audit.Pairs(given_splits.pairs(NEAR_DUPLICATES), given_splits.pairs(IDENTICAL))
     if folders is not None:
         from skinlesions.inference import same_pictures  # only here: it starts Keras, which takes seconds
 
-        return same_pictures.find(split, folders, notes)
-    found = audit.Pairs(given_splits.pairs(NEAR_DUPLICATES), given_splits.pairs(IDENTICAL))
+        return found.with_those_of(same_pictures.find(split, folders, notes))
     for name, pairs, source in (
         ("near-duplicates", found.near_duplicate, NEAR_DUPLICATES),
         ("identical pictures", found.identical, IDENTICAL),

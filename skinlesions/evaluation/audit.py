@@ -38,6 +38,12 @@ class Pairs:
     near_duplicate: pd.DataFrame | None
     identical: pd.DataFrame | None
 
+    def with_those_of(self, other: "Pairs") -> "Pairs":
+        """The pairs that either knows."""
+        kinds = ((self.near_duplicate, other.near_duplicate), (self.identical, other.identical))
+        known = [[pairs for pairs in kind if pairs is not None] for kind in kinds]
+        return Pairs(*(pd.concat(kind, ignore_index=True) if kind else None for kind in known))
+
 
 def crossings(split: pd.DataFrame, pairs: Pairs) -> pd.DataFrame:
     """What of every tested part of a split is in the part that it is tested against, by class and over all.

@@ -26,6 +26,10 @@ from skinlesions.evaluation.audit import Pairs
 from skinlesions.inference import photographs
 from skinlesions.models import backbones, features, pretrained
 
+# The directions in which all images vary, which the search takes out of the features, show in this many of them. Among
+# fewer, similarities say less: then every image is compared with its nearest, however similar they are.
+MANY = 5_000
+
 COLUMNS = ["image_id", "other_image_id"]
 
 
@@ -63,7 +67,7 @@ def find(split: pd.DataFrame, places: Sequence[Path], notes: list[str]) -> Pairs
             _features(search.backbone, settings, pixels),
             pixels,
             neighbours=search.neighbours,
-            min_similarity=search.min_similarity,
+            min_similarity=search.min_similarity if len(names) >= MANY else -1.0,
             min_inliers=search.min_inliers,
             min_correlation=search.min_correlation,
         )

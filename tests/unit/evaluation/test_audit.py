@@ -57,6 +57,13 @@ def test_what_is_not_known_is_not_zero(split):
     assert np.isnan(total["near_duplicate"]) and total["identical"] == 0 and total["seen"] == 1
 
 
+def test_pairs_of_two_sources_are_joined(split):
+    known = audit.Pairs(pairs(("c1", "d1")), None).with_those_of(audit.Pairs(pairs(("a1", "b1")), NOTHING))
+    total = of(audit.crossings(split, known), "test", "train", "all")
+    assert (total["near_duplicate"], total["identical"]) == (2, 0)
+    assert audit.Pairs(None, None).with_those_of(audit.Pairs(None, None)) == audit.Pairs(None, None)
+
+
 def test_an_image_in_two_parts_is_seen(split):
     twice = pd.concat([split, split[split["image_id"] == "b1"].assign(part="train")])
     nv = of(audit.crossings(twice, audit.Pairs(NOTHING, NOTHING)), "test", "train", "nv")

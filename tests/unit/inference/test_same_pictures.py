@@ -18,7 +18,6 @@ SIZE = 240
 def folder(tmp_path, monkeypatch):
     """Eight drawn lesions; the first once more under another name, the second photographed again, and a broken file."""
     values = project.tiny() | {"prepare": {"size": SIZE, "fit": "crop"}}
-    values["split"]["duplicates"]["min_similarity"] = -1.0
     project.write_params(tmp_path, values)
     monkeypatch.setattr(paths, "PARAMS", tmp_path / "params.yaml")
     for name in ("PARTIAL", "WEIGHTS"):
