@@ -12,6 +12,7 @@ import requests
 
 from skinlesions.core import config, paths
 from skinlesions.core.errors import UserError
+from skinlesions.data import embeddings, given_splits
 from skinlesions.data.sources import dataverse, external_set, ham10000
 from skinlesions.models import weights_files
 
@@ -39,8 +40,14 @@ def check(settings: config.Params) -> None:
             though something must come from them, layers that an architecture does not have, a model too large to be
             published.
     """
-    faults = [*_device(settings), *_images(settings), *_external_set(settings), *_weights_and_layers(settings)]
-    faults += _published_model(settings)
+    faults = [
+        *_device(settings),
+        *_images(settings),
+        *_external_set(settings),
+        *_embeddings(settings),
+        *_weights_and_layers(settings),
+        *_published_model(settings),
+    ]
     if len(faults) == 1:
         raise UserError(faults[0])
     if faults:
@@ -90,13 +97,34 @@ def _external_set(settings: config.Params) -> list[str]:
     ]
 
 
+def _embeddings(settings: config.Params) -> list[str]:
+    """What is wrong with the features that were computed elsewhere."""
+    given = {name: own for name, own in settings.backbones.items() if isinstance(own, config.Embedding)}
+    image_ids = _image_ids(settings) if given else None
+    return [fault for name, own in given.items() for fault in embeddings.faults(name, own, image_ids)]
+
+
+def _image_ids(settings: config.Params) -> list[str] | None:
+    """The images of the run, where they are known before it: of the last run, or of the local folder."""
+    if paths.RAW_METADATA.exists():
+        metadata = paths.RAW_METADATA
+    else:
+        folder = ham10000.given_folder(settings.data.folder)
+        if settings.data.source == "sample" or folder is None:
+            return None
+        try:
+            metadata = ham10000.find(folder).metadata
+        except UserError:  # what is wrong there is said by `_images`
+            return None
+    return given_splits.read_metadata(metadata)["image_id"].tolist()
+
+
 def _weights_and_layers(settings: config.Params) -> list[str]:
     """What is wrong with the weights of the backbones, and with the layers that backbones and models name."""
-    new = {
-        name: backbone
-        for name, backbone in settings.backbones.items()
-        if not (paths.WEIGHTS / f"{name}.weights.h5").exists()
+    networks = {
+        name: backbone for name, backbone in settings.backbones.items() if not isinstance(backbone, config.Embedding)
     }
+    new = {name: backbone for name, backbone in networks.items() if not (paths.WEIGHTS / f"{name}.weights.h5").exists()}
     begun = [
         (model.backbone, model.fine_tune.from_layer)
         for model in settings.models.values()
@@ -126,7 +154,7 @@ def _weights_and_layers(settings: config.Params) -> list[str]:
             f"folder that {weights_files.FOLDER_VARIABLE} names; or take the backbones {names} and their models out of "
             "params.yaml; or give them weights: none"
         )
-    for name, backbone in settings.backbones.items():
+    for name, backbone in networks.items():
         layers = sorted({layer for own, layer in begun if own == name} - {fine_tuning.ALL})
         if backbone.cut_at is not None or layers:
             faults += [f"backbones.{name}: {fault}" for fault in _faults(partial(_build, backbone, layers))]

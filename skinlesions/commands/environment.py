@@ -13,6 +13,7 @@ from pathlib import Path
 from skinlesions.commands import pipeline
 from skinlesions.core import config, environment, inputs, paths
 from skinlesions.core.errors import UserError
+from skinlesions.data import embeddings
 from skinlesions.data.sources import external_set, ham10000, outside
 from skinlesions.models import weights_files
 
@@ -81,7 +82,10 @@ def renew_inputs(
     }
     given = bool(os.environ.get(weights_files.FOLDER_VARIABLE))
     for name, backbone in settings.backbones.items():
-        here, now = given or backbone.weights == "none", partial(weights_files.entry, name, backbone)
+        if isinstance(backbone, config.Embedding):
+            here, now = embeddings.is_here(backbone), partial(embeddings.entry, name, backbone)
+        else:
+            here, now = given or backbone.weights == "none", partial(weights_files.entry, name, backbone)
         entries[f"weights.{name}"] = entry(f"weights.{name}", f"weights@{name}", here, now)
     return inputs.renew(entries, file)
 

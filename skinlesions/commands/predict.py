@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[,NAME]",
         help="trained models to average; ensemble: that of params.yaml (default: the published model)",
     )
-    parser.add_argument("--out", metavar="FILE", type=Path, help="a CSV to write instead of the table (-: standard output)")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="a CSV to write, or -, instead of the table")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from skinlesions.core import environment, paths
+from skinlesions.core.backbones import Embedding
 from skinlesions.core.blocks import (
     ARCHITECTURES,
     Backbone,
@@ -38,6 +39,7 @@ __all__ = [
     "Backbone",
     "Balance",
     "Compare",
+    "Embedding",
     "Explain",
     "External",
     "FineTune",
@@ -76,7 +78,9 @@ def resolved(values: Mapping[str, Any]) -> dict[str, Any]:
         result["balance"] = _changed(result["balance"], "head", shared("head", Head))
     if _is_map(result.get("backbones")):
         result["backbones"] = {
-            name: {"architecture": name} | shared("features", Backbone) | block if _is_map(block) else block
+            name: {"architecture": name} | shared("features", Backbone) | block
+            if _is_map(block) and "features" not in block
+            else block
             for name, block in result["backbones"].items()
         }
     if _is_map(result.get("models")):

@@ -2,11 +2,29 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+# Of many faults so many are spelled out.
+SHOWN_FAULTS = 8
 
 
 class UserError(Exception):
     """Bad input. The message names the file, row or key, says what was expected, and what to do."""
+
+
+def raise_faults(subject: str, faults: Sequence[str]) -> None:
+    """Do nothing without faults; else raise them all, of which the first few are spelled out.
+
+    Raises:
+        UserError: there are faults.
+    """
+    if not faults:
+        return
+    lines = [f"  {fault}" for fault in faults[:SHOWN_FAULTS]]
+    if len(faults) > SHOWN_FAULTS:
+        lines.append(f"  ... and {len(faults) - SHOWN_FAULTS:,} more")
+    count = "1 fault" if len(faults) == 1 else f"{len(faults):,} faults"
+    raise UserError(f"{subject}: {count}\n" + "\n".join(lines))
 
 
 def run_main(main: Callable[[], None]) -> None:

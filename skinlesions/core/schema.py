@@ -4,8 +4,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from skinlesions.core.backbones import AnyBackbone, Embedding
 from skinlesions.core.blocks import (
-    Backbone,
     Balance,
     Block,
     Compare,
@@ -37,7 +37,7 @@ class Params(Block):
     explore: Explore
     split: Split
     features: Features
-    backbones: dict[Name, Backbone] = Field(min_length=1)
+    backbones: dict[Name, AnyBackbone] = Field(min_length=1)
     statistics: Statistics
     balance: Balance
     head: Head
@@ -67,6 +67,11 @@ class Params(Block):
                     raise ValueError(f"{key}: {name!r} is not under models ({', '.join(self.models)})")
         if self.publish.model is not None and self.publish.model not in self.models:
             raise ValueError(f"publish.model: {self.publish.model!r} is not under models ({', '.join(self.models)})")
+        published = [] if self.publish.model is None else [self.publish.model]
+        for key, names in (("explain.models", self.explain.models), ("publish.model", published)):
+            for name in names:
+                if isinstance(self.backbones.get(self.models[name].backbone or ""), Embedding):
+                    raise ValueError(f"{key}: {name!r} reads an embedding, without a network for images")
         if self.explain.model not in self.explain.models:
             raise ValueError(f"explain.model: {self.explain.model!r} is not among explain.models")
         if self.balance.strategy != "auto" and self.balance.strategy not in self.balance.strategies:
@@ -82,6 +87,8 @@ class Params(Block):
             if model.backbone is not None and model.augmentation != "none":
                 raise ValueError(f"{key}.augmentation: frozen features cannot be augmented, set it to none")
             if model.backbone is not None:
+                if model.fine_tune is not None and isinstance(self.backbones[model.backbone], Embedding):
+                    raise ValueError(f"{key}.fine_tune: {model.backbone} is an embedding; take it out")
                 continue
             if model.fine_tune is not None:
                 raise ValueError(f"{key}.fine_tune: the baseline CNN has no backbone, take it out")
@@ -92,7 +99,7 @@ class Params(Block):
                     f"{key}.image_size: {model.image_size} is more than prepare.size ({self.prepare.size})"
                 )
         for name, backbone in self.backbones.items():
-            if backbone.crop > self.prepare.size:
+            if not isinstance(backbone, Embedding) and backbone.crop > self.prepare.size:
                 raise ValueError(
                     f"backbones.{name}.crop: {backbone.crop} is more than prepare.size "
                     f"({self.prepare.size}), of which it is the central part"

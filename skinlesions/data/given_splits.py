@@ -1,6 +1,5 @@
 """A split that somebody used, and what is known of its images: what `skinlesions audit` reads."""
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,8 +28,6 @@ METADATA_HELP = (
     "--metadata, or set HAM10000_DIR to the folder with HAM10000's files"
 )
 
-_ENDING = re.compile(r"\.[A-Za-z]{2,5}$")
-
 
 def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """The split in `path`, and what was normalised, a sentence each.
@@ -48,7 +45,7 @@ def read(path: Path) -> tuple[pd.DataFrame, list[str]]:
     sheet.refuse((line, "the name of the image is empty") for line, row in sheet.rows if not row[image])
     table = pd.DataFrame(
         {
-            "image_id": [_stem(name) for name in sheet.values(image)],
+            "image_id": [sheets.stem(name) for name in sheet.values(image)],
             "part": [SYNONYMS.get(name.lower(), name.lower()) for name in sheet.values(part)],
         }
     )
@@ -90,7 +87,7 @@ def read_metadata(path: Path) -> pd.DataFrame:
             f"dx_type; {METADATA_HELP}"
         )
     sheet.refuse(sheets.duplicates(sheet.rows, image))
-    table = pd.DataFrame({"image_id": [_stem(name) for name in sheet.values(image)]})
+    table = pd.DataFrame({"image_id": [sheets.stem(name) for name in sheet.values(image)]})
     for name in METADATA:
         table[name] = sheet.values(columns[name]) if name in columns else ""
     return table
@@ -122,8 +119,3 @@ def _column(sheet: Sheet, names: Iterable[str]) -> int:
             f"(or {', '.join(names[1:])})"
         )
     return position
-
-
-def _stem(name: str) -> str:
-    """`name` without folders and the ending of a file."""
-    return _ENDING.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])

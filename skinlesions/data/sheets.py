@@ -6,14 +6,14 @@ with file and line. Lines are counted as an editor shows them.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesions.core import paths
-from skinlesions.core.errors import UserError
+from skinlesions.core.errors import UserError, raise_faults
 from skinlesions.core.formatting import plain, plural
-from skinlesions.data.sources.checks import raise_faults
 
 Row = tuple[int, list[str]]  # the line of the file on which it ends, the values
 Fault = tuple[int, str]  # the line, what is wrong with it
@@ -29,6 +29,8 @@ INDEX_NAMES = ("", "unnamed: 0")
 
 # How files that are no text begin.
 SIGNATURES = {b"PK\x03\x04": "a zip file or an Excel workbook", b"\x93NUMPY": "an array of NumPy", b"PAR1": "Parquet"}
+
+_ENDING = re.compile(r"\.[A-Za-z]{2,5}$")
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,11 @@ def duplicates(rows: Iterable[Row], position: int, what: str = "image") -> list[
         elif first.setdefault(name, line) != line:
             faults.append((line, f"{what} {name!r} is already in line {first[name]}; remove one of the two"))
     return faults
+
+
+def stem(name: str) -> str:
+    """`name` without folders and the ending of a file."""
+    return _ENDING.sub("", name.replace("\\", "/").rsplit("/", 1)[-1])
 
 
 def _without(values: list[str], positions: Sequence[int]) -> list[str]:

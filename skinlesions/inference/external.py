@@ -26,8 +26,8 @@ def predict(
     """Score every image with every model and write the probabilities, calibrated and averaged over folds, to `target`.
 
     Args:
-        models: names of trained models.
-        members: those of the ensemble, or ensembles.ALL; of two or more the mean is written too.
+        models: names of trained models. Those that read an embedding are left out: it has no external images.
+        members: those of the ensemble, or ensembles.ALL; of two or more the mean is written too, if none is left out.
         target: gets MODEL.csv, as skinlesions.data.isic_csv describes it, and the diagnoses, GROUND_TRUTH.
         partial: for the prepared images; removed at the end.
 
@@ -38,6 +38,8 @@ def predict(
         UserError: the ensemble has a member that is not among `models`.
     """
     members = names.members(members, models)
+    without = networks.without_images(models)
+    models = [name for name in models if name not in without]
     image_ids = chosen.table["image_id"].tolist()
     probabilities, rows = {}, []
     with Progress("external", len(models) * len(image_ids)) as progress:
@@ -55,7 +57,7 @@ def predict(
             ]
     for path in partial.glob("*.npy"):
         path.unlink()
-    if len(members) > 1:
+    if len(members) > 1 and not set(members) & set(without):
         probabilities[ENSEMBLE] = predictor.ensemble([probabilities[name] for name in members])
     for name, values in probabilities.items():
         isic_csv.write(target / f"{name}.csv", image_ids, values)

@@ -23,6 +23,7 @@ from skinlesions.evaluation import new_images
 from skinlesions.evaluation.new_images import OperatingPoint
 from skinlesions.evaluation.operating_points import TASKS
 from skinlesions.inference import predictor, published
+from skinlesions.models import networks
 
 # Images that are in memory as pixels at a time: so many that handing a network from one fold to the next costs little.
 CHUNK = 256
@@ -100,7 +101,7 @@ def model_names(text: str) -> list[str]:
     chosen: list[str] = []
     for name in (part.strip() for part in text.split(",")):
         if name == ENSEMBLE:
-            chosen += names.members(config.load().compare.ensemble, trained)
+            chosen += _on_images(names.members(config.load().compare.ensemble, trained))
         elif name in trained:
             chosen.append(name)
         else:
@@ -109,6 +110,20 @@ def model_names(text: str) -> list[str]:
                 "those of params.yaml"
             )
     return list(dict.fromkeys(chosen))
+
+
+def _on_images(members: list[str]) -> list[str]:
+    """Those of `members` that read images; a note on stderr names the others.
+
+    Raises:
+        UserError: there are none.
+    """
+    without = networks.without_images(members)
+    if without and len(without) == len(members):
+        raise UserError(f"--models: all members of the ensemble, {', '.join(members)}, read embeddings and no images")
+    if without:
+        print(f"note: left out, as embeddings say nothing of new images: {', '.join(without)}", file=sys.stderr)
+    return [name for name in members if name not in without]
 
 
 def to_file(images: Sequence[ImageFile], chosen: Chosen, target: Path) -> list[str]:

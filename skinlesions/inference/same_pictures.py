@@ -116,6 +116,11 @@ def _prepare(images: Sequence[ImageFile], target: Path, size: int, how: str) -> 
 def _features(name: str, settings: config.Params, pixels: Path) -> np.ndarray:
     """The features of the prepared images by the backbone whose features the search uses, float16 [n, D]."""
     backbone = settings.backbones[name]
+    if isinstance(backbone, config.Embedding):
+        raise UserError(
+            f"--images: the search takes its features from {name}, which is an embedding; name a network under "
+            "split.duplicates.backbone in params.yaml"
+        )
     if paths.backbone_weights(name).exists():
         network = pretrained.plain(backbone)
         network.load_weights(paths.backbone_weights(name))

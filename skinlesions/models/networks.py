@@ -1,5 +1,6 @@
 """Whole networks, from the pixels of an image to seven logits, and the description from which one is built again."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,9 +23,10 @@ class Description:
     Attributes:
         name: of the model.
         training: FROZEN (a head on the features of a frozen trunk), FINE_TUNED or FROM_SCRATCH (the baseline CNN).
-        initialisation: of the trunk before any training here: ImageNet or random.
+        initialisation: of the trunk before any training here: ImageNet or random; or embedding: there is no trunk, and
+            the head reads features that were computed elsewhere.
         backbone: whose trunk it is, and whose weights a frozen model has; None for the baseline CNN.
-        architecture: of the trunk; None for the baseline CNN.
+        architecture: of the trunk; None for the baseline CNN and on an embedding.
         cut_at: the layer that ends the trunk; None: the whole trunk.
         pooling: how the last feature maps become features; None for the baseline CNN.
         fit: how an image becomes a square of `prepared_size` pixels, as in params.yaml.
@@ -52,6 +54,11 @@ class Description:
     l2: float
     folds: int
     views: int
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether the network reads images: on an embedding it reads features that nothing here makes of an image."""
+        return self.training == FROM_SCRATCH or self.architecture is not None
 
 
 def folder(name: str) -> Path:
@@ -95,7 +102,14 @@ def from_backbone(record: dict[str, object], prepared: dict[str, object], **own:
     """
     taken = ("initialisation", "backbone", "architecture", "cut_at", "pooling", "crop", "image_size")
     settings = {"fit": prepared["fit"], "prepared_size": prepared["size"]}
-    return Description(**{key: record[key] for key in taken}, **settings, **own)
+    # What an embedding was made of is not known here.
+    sizes = {key: record[key] or prepared["size"] for key in ("crop", "image_size")}
+    return Description(**({key: record[key] for key in taken} | sizes), **settings, **own)
+
+
+def without_images(models: Iterable[str]) -> list[str]:
+    """Those of the trained `models` that read an embedding, and so have nothing to say of a new image."""
+    return [name for name in models if not read(name).reads_images]
 
 
 def network_inputs(description: Description, pixels: np.ndarray) -> np.ndarray:
@@ -156,8 +170,13 @@ def load(description: Description, fold: int) -> keras.Model:
         and so on.
 
     Raises:
-        UserError: weights are absent or do not fit.
+        UserError: weights are absent or do not fit, or the model reads an embedding.
     """
+    if not description.reads_images:
+        raise UserError(
+            f"{description.name} reads the embedding {description.backbone}, which was computed elsewhere: it has no "
+            "network for images"
+        )
     network = build(description)
     if description.training == FROZEN:
         load_weights(network.get_layer("trunk"), paths.backbone_weights(description.backbone))

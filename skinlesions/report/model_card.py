@@ -299,25 +299,22 @@ def _nevi(evidence: Evidence, leaders: Leaders) -> Table:
     )
 
 
-def _external(evidence: Evidence, leaders: Leaders) -> Table:
-    """Scores on the external set."""
+def _external(evidence: Evidence, leaders: Leaders) -> Table | None:
+    """Scores on the external set, if a leader was scored there."""
     against = evidence.table("external/against", "model", "out_of_fold", "external", "difference").set_index("model")
     scores = evidence.table("external/scores", "model", "metric", "class", "estimate", "low", "high")
-    scores = scores[scores["class"].isna()].set_index(["model", "metric"])
-    names = [name for name in leaders.names if name in against.index]
-    compared = {"external": "balanced accuracy, external", "out_of_fold": "balanced accuracy, out of fold"}
-    compared |= {"difference": "difference"}
-    rows = [[title, *(estimate(against.loc[name], key) for name in names)] for key, title in compared.items()]
+    if not (names := [name for name in leaders.names if name in against.index]):
+        return None
+    of_all = ("balanced accuracy, external", "balanced accuracy, out of fold", "difference")
+    compared = zip(of_all, ("external", "out_of_fold", "difference"), strict=True)
+    rows = [[title, *(estimate(against.loc[name], key) for name in names)] for title, key in compared]
+    overall = scores[scores["class"].isna()].set_index(["model", "metric"])
     for metric in ("accuracy", "macro_f1", "macro_auc"):
-        cells = [estimate(scores.loc[(name, metric)], "estimate", ends="") for name in names]
+        cells = [estimate(overall.loc[(name, metric)], "estimate", ends="") for name in names]
         rows.append([f"{METRIC_NAMES[metric]}, external", *cells])
-    external = evidence.record["external"]
-    return Table(
-        f"On {external['name']} ({external['images']:,} images), which no choice used. The intervals of "
-        "balanced accuracy there are Wilson's, combined; small classes make them wide.",
-        ["Metric", *names],
-        rows,
-    )
+    about = "On {name} ({images:,} images), which no choice used.".format_map(evidence.record["external"])
+    widths = "The intervals of balanced accuracy there are Wilson's, combined; small classes make them wide."
+    return Table(f"{about} {widths}", ["Metric", *names], rows)
 
 
 def _places(evidence: Evidence, leaders: Leaders) -> dict[str, tuple[Place, ...]]:

@@ -15,7 +15,7 @@ COMPARISON = "comparison.csv"
 CLASSES = "classes.csv"
 
 _METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "macro_auc": "Macro AUC"}
-_SHORT = {"frozen features": "frozen", "ImageNet": "ImageNet", "random": "random weights"}
+_SHORT = {"frozen features": "frozen", "ImageNet": "ImageNet", "random": "random weights", "embedding": "embedding"}
 
 
 def read(folder: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from pygments.formatters import HtmlFormatter
 from skinlesions.core import files
 from skinlesions.core import tables as registry
 from skinlesions.core.classes import CLASS_NAMES, MALIGNANT
-from skinlesions.core.config import Params
+from skinlesions.core.config import Embedding, Params
 from skinlesions.core.errors import UserError
 from skinlesions.core.formatting import percent
 from skinlesions.data import predictions
@@ -216,6 +216,8 @@ def describe_input(model: str, parameters: Params) -> str:
     if entry.backbone is None:
         return f"images at {entry.image_size} × {entry.image_size} pixels, from scratch"
     backbone = parameters.backbones[entry.backbone]
+    if isinstance(backbone, Embedding):
+        return f"features computed elsewhere: {backbone.origin or Path(backbone.features).name}"
     cut = ""
     if backbone.cut_at:
         place = "before" if backbone.cut_at.startswith("before:") else "after"

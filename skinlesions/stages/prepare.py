@@ -12,6 +12,8 @@ def main() -> None:
     sources = [paths.RAW_IMAGES / f"{image_id}.jpg" for image_id in index["image_id"]]
     images.prepare(sources, paths.PREPARED_IMAGES, settings.size, settings.fit)
     files.write_csv(paths.PREPARED_INDEX, index)
+    # By themselves: another diagnosis or age in the index is no reason to order an embedding again.
+    files.write_csv(paths.PREPARED_IDS, index[["image_id"]])
     files.write_json(paths.PREPARED_SETTINGS, settings.model_dump())
 
 

@@ -1,10 +1,11 @@
-"""Stage `weights@BACKBONE`: one backbone's weights and their provenance."""
+"""Stage `weights@BACKBONE`: one backbone's weights and their provenance; of an embedding, what its files hash to."""
 
 import argparse
 
 from skinlesions.core import config, inputs
 from skinlesions.core.errors import run_main
-from skinlesions.models import pretrained, weights_files
+from skinlesions.data import embeddings
+from skinlesions.models import weights_files
 
 
 def main() -> None:
@@ -12,8 +13,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backbone")
     name = parser.parse_args().backbone
-    settings = config.of_stage(f"weights@{name}")
-    backbone = settings.backbones[name]
+    backbone = config.of_stage(f"weights@{name}").backbones[name]
+    if isinstance(backbone, config.Embedding):
+        inputs.check(f"weights.{name}", lambda: embeddings.entry(name, backbone))
+        embeddings.save(name, backbone)
+        return
+    from skinlesions.models import pretrained  # only here: it starts Keras, which an embedding does not need
+
     inputs.check(f"weights.{name}", lambda: weights_files.entry(name, backbone))
     pretrained.save(name, *pretrained.load(name, backbone))
 

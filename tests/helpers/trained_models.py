@@ -31,6 +31,14 @@ MODELS = {
     "tuned": describe("tuned", training=networks.FINE_TUNED, **TRUNK, views=8, fit="pad"),
 }
 
+# A head on features that were computed elsewhere.
+GIVEN = describe(
+    "given",
+    training=networks.FROZEN,
+    initialisation="embedding",
+    **(TRUNK | {"architecture": None, "cut_at": None, "pooling": None}),
+)
+
 
 def use_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the project look for models, weights, predictions and what is known of the images under `folder`."""
@@ -59,7 +67,8 @@ def write(description: networks.Description, seed: int) -> None:
         network = heads.empty_head(WIDTH, *head)
         target = paths.backbone_weights(description.backbone)
         target.parent.mkdir(parents=True, exist_ok=True)
-        networks.trunk(description).save_weights(target)
+        if description.reads_images:
+            networks.trunk(description).save_weights(target)
     generator = np.random.default_rng(seed)
     for fold in range(description.folds):
         # Each weight a little off, as training on another fold leaves it.

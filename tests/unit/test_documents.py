@@ -16,13 +16,14 @@ from skinlesions.core import paths
 from skinlesions.core.blocks import Block
 from skinlesions.core.schema import Params
 
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/embedding.md"]
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"[\w.-]*(/[\w.-]+)+/?|[\w.-]+/|[\w-]*\.(py|yaml|md|toml|in|txt|cff|lock|ipynb|csv|json)")
 # What is made by a run or an installation, or is the reader's own.
-MADE = ("data/", "build/", ".venv", "photos/", "predictions.csv", "ground_truth.csv", "scores.json")
+YOURS = ("photos/", "predictions.csv", "ground_truth.csv", "scores.json", "split.csv", "audit.json", "metadata.csv")
+MADE = ("data/", "build/", ".venv", *YOURS)
 
 
 def page(name: str) -> str:
@@ -98,7 +99,9 @@ def test_every_file_exists(name):
     linked = {link.partition("#")[0] for link in LINK.findall(text) if not re.match(r"\w+:|#", link)}
     named = {span for span in spans(text) if FILE.fullmatch(span) and not span.startswith(MADE)}
     assert linked | named
-    assert [path for path in sorted(linked | named) if not (paths.ROOT / path).exists()] == []
+    # A link begins at the folder of its page, a name at that of the project.
+    found = {path: (paths.ROOT / name).parent / path for path in linked} | {path: paths.ROOT / path for path in named}
+    assert [path for path, place in sorted(found.items()) if not place.exists()] == []
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from skinlesions.core.classes import CLASSES, DX_TYPES, METADATA_COLUMNS, SEXES
 from skinlesions.core.errors import UserError
+from skinlesions.core.errors import raise_faults as raise_faults
 from skinlesions.data.decoding import decode
 
 LOCALIZATIONS = (
@@ -44,23 +45,6 @@ MAXIMUM_AGE = 120
 
 # The short side of an image in pixels; HAM10000 has 600 x 450.
 MINIMUM_SIDE = 64
-
-SHOWN_FAULTS = 8
-
-
-def raise_faults(subject: str, faults: Sequence[str]) -> None:
-    """Do nothing without faults; else raise them all, of which the first few are spelled out.
-
-    Raises:
-        UserError: there are faults.
-    """
-    if not faults:
-        return
-    lines = [f"  {fault}" for fault in faults[:SHOWN_FAULTS]]
-    if len(faults) > SHOWN_FAULTS:
-        lines.append(f"  ... and {len(faults) - SHOWN_FAULTS:,} more")
-    count = "1 fault" if len(faults) == 1 else f"{len(faults):,} faults"
-    raise UserError(f"{subject}: {count}\n" + "\n".join(lines))
 
 
 def check_columns(header: Sequence[str], file: str) -> None:

@@ -19,7 +19,7 @@ from skinlesions.core.classes import CLASSES, INDEX_COLUMNS, METADATA_COLUMNS, r
 from skinlesions.data import images, splits
 from skinlesions.models import backbones, features
 from tests.helpers.killing import killed_after
-from tests.helpers.project import copy_code, tiny
+from tests.helpers.project import copy_code, tiny, write_params
 from tests.helpers.synthetic import synthetic_index
 
 # On top of the smallest configuration: images of 48 pixels, three folds, VGG16 with random weights at 32 pixels.
@@ -126,6 +126,27 @@ def test_a_raw_image_that_is_missing_is_named_and_nothing_is_written(project, pr
     assert code == 1
     assert f"{victim.name} cannot be read as an image" in printed and "Traceback" not in printed
     assert not list((broken / "data" / "prepared").iterdir())
+
+
+def test_an_embedding_goes_the_way_of_a_backbone(project, prepared):
+    index = read_index(prepared / "index.csv")
+    order = np.random.default_rng(4).permutation(len(index))
+    own = np.random.default_rng(5).normal(size=(len(index), 6)).astype("float32")
+    np.save(project / "own.npy", own[order])
+    index["image_id"].iloc[order].to_csv(project / "own.csv", index=False)
+    values = presets.merged(tiny(), CHANGES)
+    own_backbone = {"own": {"features": "own.npy", "ids": "own.csv"}}
+    write_params(project, values | {"backbones": values["backbones"] | own_backbone})
+    for stage in ("weights", "features"):
+        code, printed = run(project, stage, "own")
+        assert code == 0, printed
+    found = files.read_array(project / "data" / "features" / "own.npy")
+    np.testing.assert_array_equal(found, own.astype("float16"))
+
+    np.save(project / "own.npy", own)  # after the stage `weights` has seen it
+    code, printed = run(project, "features", "own")
+    assert code == 1 and "others than those read before" in printed and "Traceback" not in printed
+    write_params(project, values)
 
 
 def test_features_killed_in_the_middle_go_on_and_are_those_of_the_stored_weights(project, prepared, tmp_path):

@@ -3,6 +3,7 @@
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
 import pytest
 
 from skinlesions.commands import check
@@ -42,6 +43,21 @@ def test_a_missing_weights_file_is_named_with_its_remedy(settings, tmp_path, mon
         check.check(wanted)
     monkeypatch.setenv("SKINLESIONS_WEIGHTS_DIR", str(tmp_path))
     with pytest.raises(UserError, match=r"no file .*vgg16\.h5.*to imagenet"):
+        check.check(wanted)
+
+
+def test_an_embedding_is_held_against_the_images_of_the_run(settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "RAW_METADATA", tmp_path / "metadata.csv")
+    np.save(tmp_path / "own.npy", np.eye(3))
+    (tmp_path / "own.csv").write_text("image_id\na\nb\nc\n")
+    own = config.Embedding(features=str(tmp_path / "own.npy"), ids=str(tmp_path / "own.csv"))
+    wanted = settings.model_copy(update={"backbones": {"own": own}, "models": {}})
+    check.check(wanted)
+    (tmp_path / "metadata.csv").write_text("lesion_id,image_id,dx\nL,a,nv\nL,b,nv\nL,d,nv\n")
+    with pytest.raises(UserError, match=r"backbones\.own\.ids: 1 of 3 images have no row: d"):
+        check.check(wanted)
+    (tmp_path / "own.npy").unlink()
+    with pytest.raises(UserError, match=r"backbones\.own\.features: .*own\.npy does not exist"):
         check.check(wanted)
 
 

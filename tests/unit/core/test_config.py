@@ -144,6 +144,35 @@ def test_a_fault_is_named_by_its_key(values, key, value, names):
     assert message.startswith("params.yaml has 1 fault:\n"), message
 
 
+EMBEDDING = {"features": "own.npy", "ids": "own.csv"}
+
+
+def test_an_embedding_takes_nothing_of_what_networks_share(values):
+    values["backbones"]["own"] = EMBEDDING
+    values["models"]["own"] = {"inputs": "features/own.npy"}
+    values["balance"]["backbone"] = values["leakage"]["backbone"] = values["split"]["duplicates"]["backbone"] = "own"
+    settings = config.validate(values)
+    assert settings.backbones["own"] == config.Embedding(**EMBEDDING)
+    assert settings.models["own"].backbone == "own" and isinstance(settings.backbones["vgg16"], config.Backbone)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "names"),
+    [
+        ("backbones.own", {"features": "own.npy"}, "  backbones.own.ids: "),
+        ("backbones.own.weights", "imagenet", "  backbones.own.weights: "),
+        ("backbones.own.sha256", "abc", "  backbones.own.sha256: "),
+        ("models.own.fine_tune", {"from_layer": "all"}, "models.own.fine_tune: own is an embedding"),
+        ("explain.models", ["vgg16", "own"], "explain.models: 'own' reads an embedding"),
+    ],
+)
+def test_what_an_embedding_cannot_do_is_named_by_its_key(values, key, value, names):
+    values["backbones"]["own"] = dict(EMBEDDING)
+    values["models"]["own"] = {"inputs": "features/own.npy"}
+    message = refused(change(values, key, value))
+    assert names in message and message.startswith("params.yaml has 1 fault:\n"), message
+
+
 def test_a_network_is_not_given_less_than_it_takes(values):
     values["backbones"]["inception_v3"] = {"weights": "none", "crop": 48, "image_size": 48}
     assert "75" in refused(values)

@@ -53,6 +53,16 @@ def test_every_model_scores_every_image_by_networks_scaled_by_their_temperatures
     assert not (tmp_path / "one" / f"{ENSEMBLE}.csv").exists(), "one model is no ensemble"
 
 
+def test_a_model_on_an_embedding_is_left_out_and_with_it_the_mean(chosen, tmp_path, monkeypatch):
+    trained_models.use_folder(tmp_path, monkeypatch)
+    for seed, description in enumerate([trained_models.MODELS["scratch"], trained_models.GIVEN]):
+        trained_models.write(description, seed)
+    target = tmp_path / "predictions"
+    folds = external.predict(chosen, ["scratch", "given"], "all", target, tmp_path / "partial")
+    assert set(folds["model"]) == {"scratch"}
+    assert sorted(path.name for path in target.iterdir()) == sorted(["scratch.csv", GROUND_TRUTH])
+
+
 def test_an_unknown_member_is_refused_before_anything_is_scored(chosen, tmp_path):
     with pytest.raises(UserError, match="the ensemble has the member 'vgg', which is not among vgg16"):
         external.predict(chosen, ["vgg16"], ["vgg16", "vgg"], tmp_path / "predictions", tmp_path / "partial")

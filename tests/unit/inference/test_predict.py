@@ -13,14 +13,14 @@ from PIL import Image
 from skinlesions import __main__ as main
 from skinlesions.core import files, paths
 from skinlesions.core.classes import CLASS_NAMES, CLASSES
-from skinlesions.core.errors import run_main
+from skinlesions.core.errors import UserError, run_main
 from skinlesions.data import images, isic_csv
 from skinlesions.evaluation import new_images
 from skinlesions.inference import predict, predictor, published, publishing
 from tests.helpers.orientations import ORIENTATIONS, encoded, noted
 from tests.helpers.project import tiny
 from tests.helpers.raw_files import jpeg, write_files, write_zip
-from tests.helpers.trained_models import MODELS, trained_on, use_folder, write
+from tests.helpers.trained_models import GIVEN, MODELS, trained_on, use_folder, write
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def models(tmp_path_factory) -> Iterator[None]:
 def use_params(path: Path, ensemble: list[str] | str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The smallest configuration with these models, of which the ensemble has some."""
     values = tiny()
-    values["models"] |= {name: {"inputs": "features/vgg16.npy"} for name in (*MODELS, "resnet50")}
+    values["models"] |= {name: {"inputs": "features/vgg16.npy"} for name in (*MODELS, GIVEN.name, "resnet50")}
     files.write_json(path, values | {"compare": values["compare"] | {"ensemble": ensemble}})  # JSON is YAML
     monkeypatch.setattr(paths, "PARAMS", path)
 
@@ -183,6 +183,21 @@ def test_mistakes_on_the_command_line_are_found_before_any_work(models, tmp_path
     use_folder(tmp_path / "nowhere", monkeypatch)
     assert "there are no trained models in" in message(image, *one, "--out", out)
     assert "no model is published in" in message(image, "--out", out)
+
+
+def test_members_on_embeddings_are_left_out_with_a_note(tmp_path, monkeypatch, capsys):
+    use_folder(tmp_path / "project", monkeypatch)
+    for seed, description in enumerate([MODELS["scratch"], GIVEN]):
+        write(description, seed)
+    use_params(tmp_path / "params.yaml", "all", monkeypatch)
+    assert predict.model_names("ensemble") == ["scratch"]
+    assert "left out" in (note := capsys.readouterr().err) and "given" in note
+    write_files(tmp_path, {"a.jpg": jpeg(1)})
+    assert run(tmp_path / "a.jpg", "--models", "given", "--out", tmp_path / "p.csv") == 1
+    assert "given reads the embedding tiny" in capsys.readouterr().err and not (tmp_path / "p.csv").exists()
+    use_params(tmp_path / "params.yaml", ["given"], monkeypatch)
+    with pytest.raises(UserError, match="all members of the ensemble, given, read embeddings"):
+        predict.model_names("ensemble")
 
 
 INTERRUPTED = """

@@ -17,7 +17,7 @@ from skinlesions.data import predictions
 from skinlesions.report import contents as contents_list
 from skinlesions.report import results, site
 from skinlesions.report.publication import publish
-from tests.helpers.project import settings
+from tests.helpers.project import settings, tiny
 from tests.unit.report import standin
 from tests.unit.report.page import Page
 
@@ -266,6 +266,11 @@ def test_inputs_are_described_in_words():
     assert site.describe_input("baseline_cnn", parameters) == "images at 48 × 48 pixels, from scratch"
     frozen = "features of a frozen resnet50 (ImageNet weights, cut after conv4_block6_out), images at 224 × 224 pixels"
     assert site.describe_input("resnet50", parameters) == frozen
+    values = tiny()
+    values["backbones"]["own"] = {"features": "/home/me/own.npy", "ids": "own.csv"}
+    values["models"]["own"] = {"inputs": "features/own.npy"}
+    given = settings(**values)
+    assert site.describe_input("own", given) == "features computed elsewhere: own.npy"
     tuned = site.describe_input("vgg16", settings())
     assert tuned == (
         "images at 32 × 32 pixels, vgg16 (random weights, cut after block3_pool) fine-tuned from block3_conv1 on"

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from skinlesions.core import config, files, paths
-from skinlesions.data import balancing, images
+from skinlesions.core.errors import UserError
+from skinlesions.data import balancing, embeddings, images
 from skinlesions.models import networks
 from skinlesions.training import assembly, cross_validation
 from tests.helpers import project
@@ -45,6 +46,18 @@ def test_a_frozen_model_takes_one_view_and_a_fine_tuned_one_as_many_as_it_is_tol
     assert (tuned.training, tuned.views) == (networks.FINE_TUNED, 8)
     assert (tuned.fit, tuned.prepared_size, tuned.crop, tuned.image_size) == ("pad", 48, 40, 32)
     assert (tuned.architecture, tuned.cut_at, tuned.initialisation) == ("mobilenet_v2", "block_3_expand_relu", "random")
+
+
+def test_a_model_on_an_embedding_reads_no_images(monkeypatch):
+    monkeypatch.setattr(paths, "ROOT", paths.WEIGHTS)
+    np.save(paths.WEIGHTS / "own.npy", np.eye(3))
+    (paths.WEIGHTS / "own.csv").write_text("image_id\na\nb\nc\n")
+    embeddings.save("small", config.Embedding(features="own.npy", ids="own.csv"))
+    given = describe()
+    assert (given.training, given.initialisation, given.views) == (networks.FROZEN, "embedding", 1)
+    assert not given.reads_images and describe(BASELINE).reads_images
+    with pytest.raises(UserError, match="reads the embedding small"):
+        networks.load(given, 0)
 
 
 def test_the_baseline_has_no_backbone():

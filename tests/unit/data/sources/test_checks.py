@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from skinlesions.core import errors
 from skinlesions.core.classes import METADATA_COLUMNS
 from skinlesions.core.errors import UserError
 from skinlesions.data.sources import checks
@@ -70,7 +71,7 @@ def test_the_first_faults_are_shown_and_all_are_counted():
         checks.check_metadata(frame(rows), "metadata.csv")
     lines = str(caught.value).splitlines()
     assert lines[0] == "metadata.csv: 50 faults"
-    assert len(lines) == 1 + checks.SHOWN_FAULTS + 1
+    assert len(lines) == 1 + errors.SHOWN_FAULTS + 1
     assert lines[1].startswith("  row 2: ")
     assert lines[-1] == "  ... and 42 more"
 
