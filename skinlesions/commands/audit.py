@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from skinlesions.core import files, outputs, paths
-from skinlesions.core.errors import UserError
+from skinlesions.core.errors import UserError, visible
 from skinlesions.core.formatting import percent, plain, plural
 from skinlesions.data import given_splits
 from skinlesions.data.sources import ham10000
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         _write(arguments.out, table, nevi, notes)
     if arguments.out != outputs.STANDARD_OUTPUT:
-        print(_text(split, table, nevi, notes))
+        print(visible(_text(split, table, nevi, notes)))
 
 
 def _metadata_file(given: Path | None) -> Path:

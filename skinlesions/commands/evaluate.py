@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from skinlesions.core import files, outputs
+from skinlesions.core.errors import visible
 from skinlesions.evaluation import submission
 from skinlesions.evaluation.bootstrap import METHODS
 
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         outputs.write_text(arguments.out, files.json_bytes(submission.as_json(scores, about)).decode())
     if arguments.out != outputs.STANDARD_OUTPUT:
-        print(submission.as_text(scores, about))
+        print(visible(submission.as_text(scores, about)))
 
 
 def _resamples(text: str) -> int:

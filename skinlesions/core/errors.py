@@ -1,8 +1,11 @@
 """Errors that a user can mend: shown as one message, without a traceback."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 # Of many faults so many are spelled out.
 SHOWN_FAULTS = 8
@@ -27,12 +30,17 @@ def raise_faults(subject: str, faults: Sequence[str]) -> None:
     raise UserError(f"{subject}: {count}\n" + "\n".join(lines))
 
 
+def visible(text: str) -> str:
+    """`text` with control characters, which a terminal would obey, written out; line ends stay."""
+    return _CONTROL.sub(lambda found: repr(found.group())[1:-1], text)
+
+
 def run_main(main: Callable[[], None]) -> None:
     """Call `main`; a UserError ends the process with exit code 1 and the bare message, an interrupt with one line."""
     try:
         main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print(f"error: {visible(str(error))}", file=sys.stderr, flush=True)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr, flush=True)

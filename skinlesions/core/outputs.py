@@ -89,9 +89,10 @@ def _opened(path: Path) -> TextIO:
 
 
 def _target(path: Path, option: str) -> Path:
-    """What `path` leads to."""
+    """What `path` leads to; a pipe or device is left as it is named, since /dev/stdout leads to no path."""
+    path = path.expanduser()
     try:
-        return path.expanduser().resolve()
+        return path if _is_stream(path) else path.resolve()
     except (OSError, RuntimeError):  # Python 3.11 and 3.12 raise RuntimeError for a loop
         raise UserError(f"{option}: the links of {path} lead in a circle; name another file") from None
 

@@ -53,6 +53,13 @@ def test_metadata_are_those_of_the_run_where_there_are_any(folder, monkeypatch, 
     assert "2 of 3 images" in capsys.readouterr().out
 
 
+def test_what_a_terminal_would_obey_is_written_out(folder, capsys):
+    (folder / "split.csv").write_text("image,split\na,\x1b[2Jone\nb,two\n")
+    run(folder / "split.csv", "--metadata", folder / "metadata.csv")
+    text = capsys.readouterr().out
+    assert "\x1b" not in text and "\\x1b[2jone" in text
+
+
 def test_without_metadata_it_says_where_to_get_them(folder):
     with pytest.raises(UserError, match=r"10\.7910/DVN/DBW86T(.|\n)*--metadata(.|\n)*HAM10000_DIR"):
         run(folder / "split.csv")

@@ -1,11 +1,13 @@
 """What a command writes for its user, and what it leaves alone."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
-from skinlesions.core import outputs
+from skinlesions.core import outputs, paths
 from skinlesions.core.errors import UserError
 
 
@@ -76,6 +78,15 @@ def test_devices_and_standard_output_are_written_into(capsys):
     outputs.check(outputs.Path(os.devnull))
     outputs.write_text(outputs.Path(os.devnull), "scores")
     assert not outputs.Path(os.devnull).is_file()
+
+
+def test_standard_output_may_be_named_as_a_device():
+    script = (
+        "from pathlib import Path; from skinlesions.core import outputs; "
+        "outputs.check(Path('/dev/stdout')); outputs.write_text(Path('/dev/stdout'), 'scores')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=paths.ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("scores", "")
 
 
 def test_what_cannot_be_written_is_refused_before_the_work(tmp_path):

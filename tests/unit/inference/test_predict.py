@@ -163,8 +163,8 @@ def test_any_size_and_mode(models, tmp_path):
 
 def test_mistakes_on_the_command_line_are_found_before_any_work(models, tmp_path, monkeypatch, capsys):
     write_files(tmp_path, {"a.jpg": jpeg(1), "a.png": jpeg(2), "file": b""})
-    image, out, one = tmp_path / "a.jpg", tmp_path / "p.csv", tmp_path / "one" / "b.jpg"
-    write_files(one.parent, {"b.jpg": jpeg(3)})
+    image, out, alone = tmp_path / "a.jpg", tmp_path / "p.csv", tmp_path / "alone" / "b.jpg"
+    write_files(alone.parent, {"b.jpg": jpeg(3)})
 
     def message(*arguments: object) -> str:
         assert run(*arguments) == 1
@@ -178,7 +178,7 @@ def test_mistakes_on_the_command_line_are_found_before_any_work(models, tmp_path
     assert "cannot be written; name a file" in message(image, "--out", tmp_path)
     assert "cannot be made (File exists)" in message(image, "--out", tmp_path / "file" / "p.csv")
     assert "is what is read here" in message(image, "--out", image)
-    assert "is what is read here" in message(tmp_path / "one", "--models", "scratch", "--out", one)
+    assert "is what is read here" in message(alone.parent, *one, "--out", alone)
     assert not out.exists()
     use_folder(tmp_path / "nowhere", monkeypatch)
     assert "there are no trained models in" in message(image, *one, "--out", out)
