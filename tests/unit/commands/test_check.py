@@ -51,7 +51,7 @@ def test_an_embedding_is_held_against_the_images_of_the_run(settings, tmp_path, 
     np.save(tmp_path / "own.npy", np.eye(3))
     (tmp_path / "own.csv").write_text("image_id\na\nb\nc\n")
     own = config.Embedding(features=str(tmp_path / "own.npy"), ids=str(tmp_path / "own.csv"))
-    wanted = settings.model_copy(update={"backbones": {"own": own}, "models": {}})
+    wanted = settings.model_copy(update={"backbones": settings.backbones | {"own": own}})
     check.check(wanted)
     (tmp_path / "metadata.csv").write_text("lesion_id,image_id,dx\nL,a,nv\nL,b,nv\nL,d,nv\n")
     with pytest.raises(UserError, match=r"backbones\.own\.ids: 1 of 3 images have no row: d"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skinlesions.commands import environment, pipeline
-from skinlesions.core import inputs, paths
+from skinlesions.core import files, inputs, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data.sources import dataverse
 from skinlesions.models import weights_files
@@ -161,3 +161,17 @@ def test_a_stage_refuses_other_files_than_those_that_are_recorded(tmp_path, file
     module = {"data": data, "external_data": external_data, "weights": weights}[stage]
     with pytest.raises(UserError, match=r"are others than .*inputs\.yaml says: .*other\.h5.*make report"):
         module.main()
+
+
+def test_the_files_of_an_embedding_are_inputs_and_keep_their_entry_where_they_are_absent(file, tmp_path):
+    write_files(tmp_path, {"own.npy": b"rows", "own.csv": b"names"})
+    wanted = settings(source="sample")
+    own = project.config.Embedding(features=str(tmp_path / "own.npy"), ids=str(tmp_path / "own.csv"))
+    wanted = wanted.model_copy(update={"backbones": {"own": own}})
+    environment.renew_inputs(wanted, file)
+    entry = {name: files.md5(tmp_path / name) for name in ("own.npy", "own.csv")}
+    assert inputs.recorded(file)["weights.own"] == entry
+    write_files(tmp_path, {"own.npy": b"other rows"})
+    assert list(environment.renew_inputs(wanted, file)) == ["weights.own"]
+    (tmp_path / "own.csv").unlink()
+    assert environment.renew_inputs(wanted, file) == {}

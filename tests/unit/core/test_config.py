@@ -164,6 +164,7 @@ def test_an_embedding_takes_nothing_of_what_networks_share(values):
         ("backbones.own.sha256", "abc", "  backbones.own.sha256: "),
         ("models.own.fine_tune", {"from_layer": "all"}, "models.own.fine_tune: own is an embedding"),
         ("explain.models", ["vgg16", "own"], "explain.models: 'own' reads an embedding"),
+        ("publish.model", "own", "publish.model: 'own' reads an embedding"),
     ],
 )
 def test_what_an_embedding_cannot_do_is_named_by_its_key(values, key, value, names):
