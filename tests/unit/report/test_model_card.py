@@ -11,7 +11,7 @@ from skinlesions.core.errors import UserError
 from skinlesions.core.formatting import plain
 from skinlesions.core.names import CALIBRATION_NAMES
 from skinlesions.core.presets import merged
-from skinlesions.report import model_card
+from skinlesions.report import model_card, site
 from tests.unit.report import standin
 from tests.unit.report.page import Page
 
@@ -166,6 +166,23 @@ def test_the_prose_quotes_the_run(real, card):
     sizes = pd.read_csv(real[1] / "tables" / "balance" / "folds.csv").drop(columns="fold").sum(axis=1)
     kept_out = [sizes[k] + sizes[(k + 1) % len(sizes)] for k in range(len(sizes))]
     assert card.facts["training_images"] == (sizes.sum() - max(kept_out), sizes.sum() - min(kept_out))
+
+
+def test_the_card_of_a_model_on_an_embedding_speaks_of_no_network_for_images(copied, monkeypatch):
+    for name in ("against", "scores"):
+        path = copied.folder / "tables" / "external" / f"{name}.csv"
+        table = pd.read_csv(path)
+        table[table["model"] == "absent"].to_csv(path, index=False)
+    card = model_card.card(copied, "features computed elsewhere")
+    assert card.external is None  # of the leaders none was scored there
+    described = card.description | {"initialisation": "embedding", "architecture": None}
+    copied.record["weights"]["resnet50"] |= {"width": 1024}
+    monkeypatch.setattr(model_card, "card", lambda *_: dataclasses.replace(card, description=described))
+    about = {"site_title": "Report", "notice": "", "style": ""}
+    site._write_standards(site._environment(), about, copied)
+    text = (copied.folder / "model_card.html").read_text()
+    assert "1024 features of an image" in text and "features computed elsewhere" in text
+    assert "an RGB image" not in text and "predict photos/" not in text and "ab" * 8 in text
 
 
 def test_a_table_that_is_gone_stops_the_report(copied):
