@@ -18,7 +18,7 @@ from skinlesions.core.names import DESCRIBED, ENSEMBLE
 from skinlesions.core.parallel import computed
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import submission
-from skinlesions.evaluation.bootstrap import Resampling
+from skinlesions.evaluation.bootstrap import Resampling, lesion_resamples
 from skinlesions.evaluation.classification import confusion_table
 
 # A class with fewer lesions than this is called small.
@@ -108,16 +108,12 @@ def scores(scored: Scored, settings: config.Compare | Resampling) -> pd.DataFram
     """What submission.score gives for every model: model, DESCRIBED, metric, class, estimate, low, high."""
     groups = scored.truth["lesion_id"].to_numpy(dtype=str)
 
+    weights = lesion_resamples(groups, scored.labels, settings.resamples, settings.seed)
+
     def score(values: np.ndarray) -> pd.DataFrame:
         """The scores of probabilities."""
-        return submission.score(
-            scored.labels,
-            values,
-            groups,
-            confidence=settings.confidence,
-            resamples=settings.resamples,
-            seed=settings.seed,
-            method=settings.interval_method,
+        return submission.resampled(
+            scored.labels, values, groups, weights, settings.confidence, settings.interval_method
         )
 
     parts = dict(zip(scored.probabilities, computed(score, scored.probabilities.values()), strict=True))

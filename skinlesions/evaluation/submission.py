@@ -80,8 +80,20 @@ def score(
     Raises:
         ValueError: `method` is unknown.
     """
-    estimates = summary(labels, probabilities, by_class=True)
     weights = lesion_resamples(groups, labels, resamples, seed)
+    return resampled(labels, probabilities, groups, weights, confidence, method)
+
+
+def resampled(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray,
+    weights: np.ndarray,
+    confidence: float,
+    method: str,
+) -> pd.DataFrame:
+    """What `score` gives, from resamples that are drawn already: `weights` [R, N]."""
+    estimates = summary(labels, probabilities, by_class=True)
     draws = bootstrap(labels, probabilities, weights, by_class=True)
     jackknife = influence.jackknife(labels, probabilities, groups) if method == "bca" else {}
     occurring = {"", *(CLASSES[k] for k in np.unique(labels))}
