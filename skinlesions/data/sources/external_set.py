@@ -14,7 +14,7 @@ import pandas as pd
 from skinlesions.core import files, paths
 from skinlesions.core.config import External
 from skinlesions.core.errors import UserError
-from skinlesions.data.sources import dataverse, ham10000
+from skinlesions.data.sources import dataverse, ham10000, layouts
 from skinlesions.data.sources.archives import ImageFile
 from skinlesions.data.sources.checks import check_names, listing, raise_faults
 from skinlesions.data.sources.dataverse import PublishedFile
@@ -150,7 +150,7 @@ def write(
 def _list_images(images: Path, ground_truth: Path) -> dict[str, ImageFile]:
     if not images.is_dir():
         return ham10000.list_images(Layout(ground_truth, (images,), ()))
-    folders = ham10000.image_folders(images)
+    folders = layouts.image_folders(images)
     if not folders:
         raise UserError(f"{paths.relative(images)}: no JPEG images in this folder; correct data.external.images")
     return ham10000.list_images(Layout(ground_truth, (), folders))
