@@ -12,7 +12,7 @@ import requests
 
 from skinlesions.core import config, paths
 from skinlesions.core.errors import UserError
-from skinlesions.data.sources import dataverse, external_set, ham10000
+from skinlesions.data.sources import dataverse, external_files, ham10000
 from skinlesions.models import weights_files
 
 # Where Keras has its files of weights.
@@ -75,7 +75,7 @@ def _external_set(settings: config.Params) -> list[str]:
     if settings.data.external is None or (paths.EXTERNAL_RAW / "source.json").exists():
         return []
     try:
-        location = external_set.locate(settings.data.external, ham10000.given_folder(settings.data.folder))
+        location = external_files.locate(settings.data.external, ham10000.given_folder(settings.data.folder))
     except UserError as error:
         return [str(error)]
     if location is None:
@@ -86,7 +86,7 @@ def _external_set(settings: config.Params) -> list[str]:
     names = " and ".join(file.name for file in remote)
     return [
         f"data.external: {names} must come from {dataverse.BASE_URL}, which does not answer; put them into the folder "
-        f"of HAM10000, {external_set.SWITCH_OFF}"
+        f"of HAM10000, {external_files.SWITCH_OFF}"
     ]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from skinlesions.core import config, environment, files, inputs, paths
 from skinlesions.core.errors import run_main
-from skinlesions.data.sources import dataverse, external_set, ham10000, outside, sample
+from skinlesions.data.sources import dataverse, external_files, ham10000, outside, sample
 from skinlesions.data.sources.raw import write_raw
 
 
@@ -48,7 +48,7 @@ def main() -> None:
     folder = ham10000.given_folder(parameters.folder)
     if folder and parameters.source == "ham10000":
         ham10000.find(folder)  # before the complaint that the external set is not in a folder that does not exist
-    external_set.locate(parameters.external, folder)
+    external_files.locate(parameters.external, folder)
     is_sample = parameters.source == "sample"
     inputs.check("ham10000", lambda: {} if is_sample else outside.images_and_metadata(folder))
     if is_sample:
