@@ -113,7 +113,7 @@ def read(path: Path, found: Collection[str], mapping: Mapping[str, str | None]) 
 
     shrunk = int(content[image].str.contains(_SCALED, regex=False).sum())
     if shrunk:
-        notes.append(f"{shrunk:,} names end in {_SCALED}, which is left off.")
+        notes.append(f"Names that end in {_SCALED}, which is left off: {shrunk:,}.")
     complete = not (archive or label in ("diagnosis", "diagnostic"))
     content = content.loc[:, ~content.columns.duplicated()]
     missing = content[(content["label"] == "") & ~content["image_id"].isin(set(found))]
@@ -227,7 +227,9 @@ def _of_dermatoscopes(content: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     other = ~kinds.str.startswith(DERMOSCOPIC) & (kinds != "")
     if not other.any() or other.all():
         return content
-    notes.append(f"{int(other.sum()):,} images are not dermoscopic ({listing(sorted(set(kinds[other])))}): left out.")
+    notes.append(
+        f"Images that are not dermoscopic ({listing(sorted(set(kinds[other])))}): {int(other.sum()):,}, left out."
+    )
     return content[~other]
 
 

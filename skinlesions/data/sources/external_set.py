@@ -76,7 +76,9 @@ def write(
     if not known.complete:
         lacking = ~table["image_id"].isin(found.keys())
         if lacking.any():
-            normalised.append(f"{int(lacking.sum()):,} rows of {ground_truth.name} have no image here: passed over.")
+            normalised.append(
+                f"Rows of {ground_truth.name} without an image here: {int(lacking.sum()):,}, passed over."
+            )
         table = table[~lacking]
     left_out = known.described - set(table["image_id"])
     found = {image_id: image for image_id, image in found.items() if image_id not in left_out}

@@ -126,7 +126,7 @@ def _normalised(content: pd.DataFrame, file: str, notes: list[str]) -> pd.DataFr
     before = content["dx"]
     content["dx"] = before.map(lambda label: CLASS_OF_LABEL.get(plain(label), label))
     if (changed := int((content["dx"] != before).sum())) > 0:
-        notes.append(f"{file}: diagnoses by other names are read as the seven short ones ({changed:,} rows).")
+        notes.append(f"{file}: diagnoses by other names are read as the seven short ones (rows: {changed:,}).")
     lower = {column: content[column].str.lower() for column in LOWER}
     lower["dx_type"] = lower["dx_type"].map(lambda label: DX_TYPE_OF_LABEL.get(plain(label), label))
     if any((lower[column] != content[column]).any() for column in LOWER):
@@ -150,11 +150,9 @@ def _of_archive(table: text_tables.TextTable, notes: list[str]) -> pd.DataFrame:
         "sites, ages of 0 are not given, the collection (`dataset`) is not known."
     )
     for part, rows in table.content[~own].groupby(parts[~own]):
-        shown = "image" if len(rows) == 1 else "images"
-        lesions = rows["lesion_id"].nunique()
         notes.append(
-            f"{len(rows):,} {shown} of {lesions:,} lesion{'s' * (lesions != 1)} are not of HAM10000 but of "
-            f"{isic_archive.PART_NAMES[part]}, by their numbers: set apart."
+            f"Set apart, by their numbers, as images of {isic_archive.PART_NAMES[part]}: {len(rows):,} "
+            f"(lesions: {rows['lesion_id'].nunique():,})."
         )
     return isic_archive.as_ham10000(table.content[own])
 
@@ -276,9 +274,9 @@ def _chosen(layout: Layout, wanted: set[str], described: set[str], notes: list[s
     if repeated:
         zips = sorted({images[image_id].path.name for image_id in repeated if images[image_id].member})
         place = zips[0] if zips else "the folder that is nearest"
-        notes.append(f"{len(repeated):,} images lie in several places; they are taken from {place}.")
+        notes.append(f"Images that lie in several places: {len(repeated):,}, taken from {place}.")
     if others:
-        notes.append(f"{others:,} further JPEG images have no row in {layout.metadata.name}: passed over.")
+        notes.append(f"JPEG images without a row in {layout.metadata.name}: {others:,}, passed over.")
     return images
 
 

@@ -341,6 +341,8 @@ def test_files_got_by_hand_are_recognised_and_others_are_not(offered, tmp_path):
     )
     truth.write_text(TRUTH + "\n")
     assert external_files.fetched(location, tmp_path)[2] == "local files"
+    folder = external_files.Location(tmp_path, truth)
+    assert external_files.fetched(folder, tmp_path) == (tmp_path, truth, "local files"), "images may be a folder"
 
 
 def test_another_version_at_dataverse_is_refused_and_can_be_done_without(offered, tmp_path, monkeypatch):
