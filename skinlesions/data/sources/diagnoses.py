@@ -40,6 +40,8 @@ EXPECTED = (
 )
 _SUFFIX = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
 _SCALED = "_downsampled"
+# It is published in tables, which a spreadsheet may open: no formulas.
+_LESION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_. -]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,11 @@ def _check_rows(content: pd.DataFrame, name: str) -> None:
     faults += [(row, "the diagnosis is empty; add it, or remove the row") for row in _empty(content["label"])]
     if LESION in content:
         faults += [(row, f"{LESION} is empty; add it, or remove the column") for row in _empty(content[LESION])]
+        faults += [
+            (row, f"{LESION} is {lesion[:40]!r}; it may have letters, digits, blanks, _, - and . only")
+            for row, lesion in content[LESION].items()
+            if lesion and not _LESION.fullmatch(lesion)
+        ]
     raise_faults(name, [f"row {row}: {text}" for row, text in sorted(faults)])
 
 

@@ -6,7 +6,7 @@ HAM10000 among them are taken out, those that are none of the seven classes set 
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,51 +43,83 @@ def write_none(target: Path) -> None:
     files.write_json(target / "source.json", source)
 
 
-def write(
-    images: Path, ground_truth: Path, wanted: External, origin: str, *, target: Path, partial: Path, raw: Path
-) -> None:
-    """Check the set and write it to `target`, whole or not at all; the cheap checks come first.
+@dataclass(frozen=True)
+class Described:
+    """A set of which names and diagnoses are known, and no image is read yet.
+
+    Attributes:
+        table: as diagnoses.Diagnoses has it, with `dx`: the class, None where the diagnosis is out of scope.
+        images: by image id, the same images as `table` has.
+        notes: what readers have to know of the set, as sentences.
+        normalised: what was normalised or passed over, as sentences.
+        files: the tables that were read.
+    """
+
+    table: pd.DataFrame
+    images: dict[str, ImageFile]
+    notes: list[str]
+    normalised: list[str]
+    files: tuple[Path, ...]
+
+
+def described(images: Path, ground_truth: Path, wanted: External) -> Described:
+    """What there is to know of a set before its images are read.
 
     Args:
         images: a zip file or folder.
         ground_truth: the file with the diagnoses.
         wanted: data.external of params.yaml: what diagnoses mean, and which part is asked for.
-        origin: where the two are from, for source.json.
-        target: replaced if it exists: images/, metadata.csv (COLUMNS), manifest.csv, source.json, and where there are
-            any taken_out.csv (TAKEN_OUT_COLUMNS) and out_of_scope.csv (OUT_OF_SCOPE_COLUMNS).
-        partial: where the work in progress is.
-        raw: the folder of HAM10000's own images, with its metadata and manifest.
 
     Raises:
-        UserError: the diagnoses or the images are faulty or do not match, or no image is left to be scored.
+        UserError: the diagnoses are faulty, or images and diagnoses do not match.
     """
     found = _list_images(images, ground_truth)
     known = diagnoses.read(ground_truth, found.keys(), wanted.mapping)
-    notes, normalised = [], list(known.notes)
-    table = known.table
+    name, table, normalised = paths.relative(ground_truth), known.table, list(known.notes)
     if wanted.part is not None:
         others = {image_id for image_id in known.described if isic_archive.part(image_id) != wanted.part}
         table = table[~table["image_id"].isin(others)]
         normalised.append(f"Images that are not of {isic_archive.PART_NAMES[wanted.part]}, by their numbers: left out.")
         found = {image_id: image for image_id, image in found.items() if image_id not in others}
     dropped = [name for name in WITHOUT_IMAGE if name not in found and name in set(table["image_id"])]
-    notes += [f"{name} has a diagnosis but no published image, and is left out." for name in dropped]
+    notes = [f"{name} has a diagnosis but no published image, and is left out." for name in dropped]
     table = table[~table["image_id"].isin(dropped)]
     if not known.complete:
         lacking = ~table["image_id"].isin(found.keys())
         if lacking.any():
-            normalised.append(
-                f"Rows of {ground_truth.name} without an image here: {int(lacking.sum()):,}, passed over."
-            )
+            count = f"{int(lacking.sum()):,}"
+            normalised.append(f"Rows of {ground_truth.name} without an image here: {count}, passed over.")
         table = table[~lacking]
     left_out = known.described - set(table["image_id"])
     found = {image_id: image for image_id, image in found.items() if image_id not in left_out}
-    check_names({image_id: image.name for image_id, image in found.items()}, table, paths.relative(ground_truth))
+    check_names({image_id: image.name for image_id, image in found.items()}, table, name)
     table = table.assign(dx=diagnoses.classes_of(replace(known, table=table), wanted.mapping))
-    _check_lesions(table, paths.relative(ground_truth))
+    _check_lesions(table, name)
+    return Described(table, found, notes, normalised, known.files)
 
+
+def write(
+    images: Path, ground_truth: Path, wanted: External, origin: str, *, target: Path, partial: Path, raw: Path
+) -> None:
+    """Check the set and write it to `target`, whole or not at all; the cheap checks come first.
+
+    Args:
+        images: these three as `described` takes them.
+        ground_truth: ditto.
+        wanted: ditto.
+        origin: where the files are from, for source.json.
+        target: replaced if it exists: images/, metadata.csv (COLUMNS), manifest.csv, source.json, and where there are
+            any taken_out.csv (TAKEN_OUT_COLUMNS) and out_of_scope.csv (OUT_OF_SCOPE_COLUMNS).
+        partial: where the work in progress is.
+        raw: the folder of HAM10000's own images, with its metadata and manifest.
+
+    Raises:
+        UserError: as `described`; or images are faulty, or none is left to be scored.
+    """
+    known = described(images, ground_truth, wanted)
+    found, notes = known.images, list(known.notes)
     hashes, pictures = _looked_at(found)
-    table = table.sort_values("image_id", ignore_index=True)
+    table = known.table.sort_values("image_id", ignore_index=True)
     taken_out = _of_ham10000(table, found, hashes, pictures, partial, raw)
     table = table[~table["image_id"].isin(taken_out["image_id"])].reset_index(drop=True)
     _check_twins(table, hashes)
@@ -104,9 +136,9 @@ def write(
     source = {
         "name": images.name,
         "origin": origin,
-        "files": [_described(path) for path in (images, *known.files) if path.is_file()],
+        "files": [_hashed(path) for path in (images, *known.files) if path.is_file()],
         "note": " ".join(notes),
-        "normalised": normalised,
+        "normalised": known.normalised,
         "taken_out": {reason: int((taken_out["reason"] == reason).sum()) for reason in overlap.REASONS},
         "out_of_scope": {
             label: int(count) for label, count in sorted(out_of_scope["diagnosis"].value_counts().items())
@@ -146,7 +178,7 @@ def _list_images(images: Path, ground_truth: Path) -> dict[str, ImageFile]:
     return found
 
 
-def _described(path: Path) -> dict[str, Any]:
+def _hashed(path: Path) -> dict[str, Any]:
     return {"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)}
 
 

@@ -128,8 +128,14 @@ def read(path: Path, remedy: str = "take the file as published") -> TextTable:
 
 def unused(table: TextTable, used: Sequence[str]) -> list[str]:
     """A note on the columns of `table` that are not among `used`; none without any."""
-    names = [column for column in table.content.columns if column not in used]
+    names = [_shown(column) for column in table.content.columns if column not in used]
     return [f"{Path(table.name).name}: columns that are passed over: {listing(names)}."] if names else []
+
+
+def _shown(name: str) -> str:
+    """A name from a foreign file as a report may show it."""
+    short = name if len(name) <= 40 else f"{name[:40]}…"
+    return short if short.isprintable() else repr(short)
 
 
 def _passed_over(line: str) -> bool:

@@ -93,6 +93,7 @@ FAULTS = {
     "twice": ("image,dx\na,nv\na.jpg,nv\n", "row 3: image 'a' is already in row 2"),
     "no image": ("image,dx\n,nv\n", "row 2: the name of the image is empty"),
     "no lesion": ("image,lesion_id,dx\na,,nv\n", "row 2: lesion_id is empty"),
+    "formula": ("image,lesion_id,dx\na,=1+1,nv\n", "row 2: lesion_id is '=1\\+1'"),
     "no diagnosis": ("image,dx\na,\n", "row 2: the diagnosis is empty"),
     "columns": ("image,lesion\na,b\n", "row 1: the columns are image, lesion; expected"),
     "no name": ("MEL,NV\n1,0\n", "row 1: no column names the image"),
