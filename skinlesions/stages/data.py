@@ -11,9 +11,7 @@ from skinlesions.data.sources.raw import write_raw
 def from_folder(folder: Path, origin: str) -> None:
     """Check HAM10000 in `folder` and write it to data/raw; names and metadata first, since that is quick."""
     found = ham10000.read(folder)
-    origins = [
-        {"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in found.files
-    ]
+    origins = [{"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in found.files]
     if {file["sha256"] for file in origins} == {file.sha256 for file in dataverse.FILES}:
         origin = f"{origin}, byte for byte the files of Harvard Dataverse, {dataverse.DOI}"
     source = {"source": "ham10000", "origin": origin, "files": origins, "note": "", "normalised": list(found.notes)}

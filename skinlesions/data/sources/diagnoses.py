@@ -196,29 +196,41 @@ def _from_columns(table: TextTable, classes: list[str]) -> pd.Series:
     return values.idxmax(axis=1).str.upper()
 
 
+def metadata_beside(path: Path) -> Path | None:
+    """The metadata beside a truth that has a row per lesion and names no image; None: it needs none, or has none."""
+    columns = text_tables.columns(path)
+    if LESION not in columns or {*columns} & {*IMAGE_COLUMNS}:
+        return None
+    return next(
+        (
+            candidate
+            for candidate in sorted(path.parent.iterdir())
+            if candidate != path
+            and candidate.suffix.lower() in text_tables.SUFFIXES
+            and {"isic_id", LESION} <= set(text_tables.columns(candidate))
+        ),
+        None,
+    )
+
+
 def _joined(path: Path, by_lesion: pd.DataFrame, notes: list[str]) -> tuple[pd.DataFrame, Path]:
     """The images of every lesion of `by_lesion`, from the metadata beside the truth `path`, and where these are."""
-    for candidate in sorted(path.parent.iterdir()):
-        if candidate != path and candidate.suffix.lower() in text_tables.SUFFIXES:
-            if not {"isic_id", LESION} <= set(text_tables.columns(candidate)):
-                continue
-            metadata = text_tables.read(candidate)
-            kept = [name for name in ("isic_id", LESION, IMAGE_TYPE) if name in metadata.content.columns]
-            images = metadata.content[kept]
-            doubled = by_lesion.index[by_lesion[LESION].duplicated()]
-            raise_faults(paths.relative(path), [f"row {row}: the lesion is there twice; remove one" for row in doubled])
-            notes.append(f"{path.name} has a row per lesion; which images show it is taken from {candidate.name}.")
-            labels = by_lesion.set_index(LESION)["label"]
-            described = images[images[LESION].isin(labels.index)]
-            lacking = sorted(set(labels.index) - set(described[LESION]))
-            raise_faults(
-                paths.relative(candidate), [f"no image of the lesion {lesion!r}; add its row" for lesion in lacking]
-            )
-            return described.assign(label=described[LESION].map(labels)), candidate
-    raise UserError(
-        f"{paths.relative(path)} has a row per lesion and names no image; put the set's metadata, with the columns "
-        f"isic_id and {LESION} (MILK10k_Training_Metadata.csv), beside it"
-    )
+    beside = metadata_beside(path)
+    if beside is None:
+        raise UserError(
+            f"{paths.relative(path)} has a row per lesion and names no image; put the set's metadata, with the columns "
+            f"isic_id and {LESION} (MILK10k_Training_Metadata.csv), beside it"
+        )
+    metadata = text_tables.read(beside)
+    doubled = by_lesion.index[by_lesion[LESION].duplicated()]
+    raise_faults(paths.relative(path), [f"row {row}: the lesion is there twice; remove one" for row in doubled])
+    notes.append(f"{path.name} has a row per lesion; which images show it is taken from {beside.name}.")
+    labels = by_lesion.set_index(LESION)["label"]
+    kept = [name for name in ("isic_id", LESION, IMAGE_TYPE) if name in metadata.content.columns]
+    images = metadata.content.loc[metadata.content[LESION].isin(labels.index), kept]
+    lacking = sorted(set(labels.index) - set(images[LESION]))
+    raise_faults(paths.relative(beside), [f"no image of the lesion {lesion!r}; add its row" for lesion in lacking])
+    return images.assign(label=images[LESION].map(labels)), beside
 
 
 def _of_dermatoscopes(content: pd.DataFrame, notes: list[str]) -> pd.DataFrame:

@@ -44,7 +44,7 @@ class Dataset:
     Attributes:
         metadata: as check_metadata returns it.
         images: by image id; the same images as `metadata` has.
-        files: the tables and zip files that it is read from.
+        files: the tables and zip files that it is read from; not images in folders.
         notes: what was normalised, passed over or set apart, as sentences.
     """
 
@@ -90,7 +90,9 @@ def read(folder: Path) -> Dataset:
         described = text_tables.read(layout.metadata).content[layouts.IMAGE_COLUMNS[layout.kind]]
         images = _chosen(layout, set(metadata["image_id"]), set(described), notes)
     check_names({image_id: image.name for image_id, image in images.items()}, metadata, paths.relative(layout.metadata))
-    return Dataset(metadata, images, (*layout.archives, layout.metadata, *layout.further), tuple(notes))
+    used = {image.path for image in images.values()}
+    zip_files = [path for path in layout.archives if path in used]
+    return Dataset(metadata, images, (*zip_files, layout.metadata, *layout.further), tuple(notes))
 
 
 # --- tables -----------------------------------------------------------------------------------------------------
