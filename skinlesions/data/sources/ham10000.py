@@ -149,7 +149,7 @@ def _of_archive(table: text_tables.TextTable, notes: list[str]) -> pd.DataFrame:
     own = parts == isic_archive.HAM10000
     notes.append(
         f"{file} is of the ISIC Archive: lesions have its names (IL_...), anterior torso and head/neck are its broader "
-        "sites, ages of 0 are not given, the collection (`dataset`) is not known."
+        "sites, ages of 0 and the site trunk are not given, nor is the collection (`dataset`)."
     )
     for part, rows in table.content[~own].groupby(parts[~own]):
         notes.append(

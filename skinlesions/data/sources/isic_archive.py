@@ -1,7 +1,7 @@
 """The metadata of the ISIC Archive, as isic-cli saves them, and what they say of HAM10000 and its test images.
 
-Of images that the Archive has under other names for diagnosis, confirmation and site than HAM10000's own metadata;
-its lesions (IL_...) correspond one to one to those of HAM10000 (HAM_...).
+The Archive has other words for diagnosis, confirmation and site than HAM10000's own metadata, and other names for its
+lesions (IL_... for HAM_...); these correspond one to one.
 """
 
 import re
@@ -42,7 +42,7 @@ PART_NAMES = {
 }
 _NUMBER = re.compile(r"ISIC_(\d{7})")
 
-# Sites that both name; elsewhere the Archive's broader name is kept. (special, general): special first.
+# The Archive's sites as HAM10000 calls them; one that is broader (HAM10000 has abdomen and chest) is kept.
 SITES = {
     "posterior torso": "back",
     "oral/genital": "genital",
@@ -54,6 +54,7 @@ SITES = {
     "head/neck": "head/neck",
     "": "unknown",
 }
+# Of those, what is "acral NOS" as the special site.
 ACRAL_SITES = {"lower extremity": "foot", "upper extremity": "hand"}
 
 

@@ -134,7 +134,7 @@ def image_members(path: Path) -> tuple[list[str], list[str]]:
 
 
 def _tables(files: list[tuple[Path, list[str]]], folder: Path) -> tuple[str, list[Path]]:
-    """The best kind of table that there is, and the tables of that kind, the one to take first."""
+    """The best kind of table that there is, and the tables of that kind, first the one to take."""
     named: list[Path] = []
     known: dict[str, list[Path]] = {METADATA: [], ARCHIVE: [], CHALLENGE: [], PARQUET: []}
     useless: list[str] = []
@@ -155,9 +155,8 @@ def _tables(files: list[tuple[Path, list[str]]], folder: Path) -> tuple[str, lis
                     known[kind].append(path)
                 elif "pixel0000" in columns:
                     useless.append(f"{paths.relative(path)} {NO_PIXEL_TABLES}")
-    known = {METADATA: named} | known if named else known
     if named:
-        known[METADATA] = named
+        known[METADATA] = named  # whatever other tables, a copy with further columns, say they are
     for kind, tables in known.items():
         if tables:
             # The shallowest comes first, and of several spellings in one folder the first by name: .csv before .tab.
