@@ -163,6 +163,9 @@ def _tables(files: list[tuple[Path, list[str]]], folder: Path) -> tuple[str, lis
             return kind, sorted(tables, key=lambda path: (len(path.parts), not path.suffix, path.name.lower()))
     if useless:
         raise UserError(f"{useless[0]}.")
+    packed = [directory / name for directory, names in files for name in names if _has_tables(directory / name)]
+    if packed:
+        raise UserError(f"{paths.relative(packed[0])} holds the metadata: unpack it where it is. {LAYOUTS}")
     found = listing(sorted(entry.name for entry in folder.iterdir())) or "nothing"
     raise UserError(f"{paths.relative(folder)}: no HAM10000 metadata. {LAYOUTS} Found: {found}.")
 
@@ -186,6 +189,15 @@ def _names_ham10000(path: Path, column: str) -> bool:
     except UserError:
         return True  # whoever reads it says what is wrong
     return any(isic_archive.part(image_id) in (isic_archive.HAM10000, "") for image_id in images)
+
+
+def _has_tables(path: Path) -> bool:
+    """Whether `path` is a zip file with a table that may be the metadata, such as Kaggle's or Dataverse's download."""
+    if path.suffix.lower() != ".zip":
+        return False
+    names, _ = archives.members(path, lambda name: name.lower().endswith((*text_tables.SUFFIXES, ".parquet")))
+    wanted = ("metadata", "groundtruth", ".parquet")
+    return any(part in name.rpartition("/")[2].lower() for name in names for part in wanted)
 
 
 def _is_dermamnist(path: Path) -> bool:

@@ -241,6 +241,18 @@ def test_images_without_identifiers_are_refused_with_the_reason(tmp_path, kind):
         ham10000.find(tmp_path)
 
 
+def test_what_is_still_packed_is_to_be_unpacked(tmp_path):
+    write_zip(tmp_path / "archive.zip", {"HAM10000_metadata.csv": PLAIN, "HAM10000_images_part_1/a.jpg": b""})
+    with pytest.raises(UserError, match=r"archive\.zip holds the metadata: unpack it"):
+        ham10000.find(tmp_path)
+
+
+def test_a_zip_file_that_is_none_is_passed_over_with_a_note(tmp_path):
+    flat(tmp_path)
+    (tmp_path / "broken.zip").write_bytes(b"PK")
+    assert "broken.zip is passed over" in ham10000.read(tmp_path).notes[0]
+
+
 def test_a_link_that_leads_nowhere_is_named(tmp_path):
     flat(tmp_path)
     loop = tmp_path / "ISIC_0024306.jpg"
