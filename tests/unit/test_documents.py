@@ -22,7 +22,10 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"[\w.-]*(/[\w.-]+)+/?|[\w.-]+/|[\w-]*\.(py|yaml|md|toml|in|txt|cff|lock|ipynb|csv|json)")
 # What is made by a run or an installation, or is the reader's own.
-MADE = ("data/", "build/", ".venv", "photos/", "predictions.csv", "ground_truth.csv", "scores.json")
+MADE = (
+    *("data/", "build/", ".venv", "photos/", "predictions.csv", "ground_truth.csv", "scores.json"),
+    *("metadata.csv", "taken_out.csv", "out_of_scope.csv"),
+)
 
 
 def page(name: str) -> str:
