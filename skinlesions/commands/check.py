@@ -7,13 +7,14 @@ layers that it names exist. Everything that is wrong is said together.
 import argparse
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import requests
 
 from skinlesions.core import config, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data import embeddings, given_splits
-from skinlesions.data.sources import dataverse, external_set, ham10000
+from skinlesions.data.sources import dataverse, external_files, external_set, ham10000
 from skinlesions.models import weights_files
 
 # Where Keras has its files of weights.
@@ -65,12 +66,12 @@ def _device(settings: config.Params) -> list[str]:
 
 
 def _images(settings: config.Params) -> list[str]:
-    """What is wrong with where the images come from."""
+    """What is wrong with where the images come from, and with what is known of them before they are read."""
     if settings.data.source == "sample" or paths.RAW_MANIFEST.exists():
         return []
     folder = ham10000.given_folder(settings.data.folder)
     if folder is not None:
-        return _faults(partial(ham10000.find, folder))
+        return _faults(partial(ham10000.read, folder))
     whole = all(dataverse.is_whole(paths.PARTIAL / "download" / file.name, file) for file in dataverse.FILES)
     if whole or _answers(dataverse.BASE_URL):
         return []
@@ -78,22 +79,25 @@ def _images(settings: config.Params) -> list[str]:
 
 
 def _external_set(settings: config.Params) -> list[str]:
-    """What is wrong with where the external test set comes from."""
+    """What is wrong with where the external test set comes from, and with its diagnoses."""
     if settings.data.external is None or (paths.EXTERNAL_RAW / "source.json").exists():
         return []
     try:
-        location = external_set.locate(settings.data.external, ham10000.given_folder(settings.data.folder))
+        location = external_files.locate(settings.data.external, ham10000.given_folder(settings.data.folder))
     except UserError as error:
         return [str(error)]
     if location is None:
         return []
-    remote = [file for file in (location.images, location.ground_truth) if isinstance(file, dataverse.PublishedFile)]
-    if not remote or _answers(dataverse.BASE_URL):
+    images, ground_truth = location.images, location.ground_truth
+    if isinstance(images, Path) and isinstance(ground_truth, Path):
+        return _faults(partial(external_set.described, images, ground_truth, settings.data.external))
+    remote = [file for file in (images, ground_truth) if isinstance(file, dataverse.PublishedFile)]
+    if _answers(dataverse.BASE_URL):
         return []
     names = " and ".join(file.name for file in remote)
     return [
         f"data.external: {names} must come from {dataverse.BASE_URL}, which does not answer; put them into the folder "
-        f"of HAM10000, {external_set.SWITCH_OFF}"
+        f"of HAM10000, {external_files.SWITCH_OFF}"
     ]
 
 

@@ -14,7 +14,7 @@ from skinlesions.commands import pipeline
 from skinlesions.core import config, environment, inputs, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data import embeddings
-from skinlesions.data.sources import external_set, ham10000, outside
+from skinlesions.data.sources import external_files, ham10000, outside
 from skinlesions.models import weights_files
 
 
@@ -70,7 +70,7 @@ def renew_inputs(
             return known.get(key, {})
 
     def external() -> inputs.Entry:
-        return outside.external(external_set.locate(settings.data.external, folder))
+        return outside.external(external_files.locate(settings.data.external, folder))
 
     def images() -> inputs.Entry:
         return {} if sample else outside.images_and_metadata(folder)
@@ -93,7 +93,7 @@ def renew_inputs(
 def _external_is_here(settings: config.Params, folder: Path | None) -> bool:
     """Whether there is no external set to look for, or some of its files are here."""
     try:
-        location = external_set.locate(settings.data.external, folder)
+        location = external_files.locate(settings.data.external, folder)
     except UserError:
         return False
     return location is None or isinstance(location.images, Path) or isinstance(location.ground_truth, Path)

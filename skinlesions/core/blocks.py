@@ -62,10 +62,26 @@ class Block(BaseModel):
 
 
 class External(Block):
-    """The files of an external test set, in the folder of HAM10000, the repository, or anywhere as absolute paths."""
+    """An external test set.
+
+    Attributes:
+        images: a zip file or folder, in the folder of HAM10000, the repository, or anywhere as an absolute path.
+        ground_truth: the table of its diagnoses, likewise.
+        mapping: what diagnoses that are none of the seven by name are: one of the seven, or None: out of scope.
+        part: which images of the ISIC 2018 challenge, Task 3, are meant where a folder of the ISIC Archive has more.
+    """
 
     images: str = Field(min_length=1)
     ground_truth: str = Field(min_length=1)
+    mapping: dict[str, Literal["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"] | None] = Field(default_factory=dict)
+    part: Literal["isic2018_validation", "isic2018_test"] | None = None
+
+    @model_validator(mode="after")
+    def _no_diagnosis_twice(self) -> Self:
+        keys = [key.lower() for key in self.mapping]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"mapping: {twice[0]!r} stands there twice, in other capitals")
+        return self
 
 
 class Data(Block):

@@ -43,10 +43,11 @@ def class_indices(dx: pd.Series) -> pd.Series:
     Raises:
         ValueError: a diagnosis is not one of CLASSES.
     """
-    unknown = sorted(set(dx) - set(CLASSES))
+    positions = pd.Index(CLASSES).get_indexer(dx)
+    unknown = sorted(set(dx[positions < 0]))
     if unknown:
         raise ValueError(f"unknown diagnosis {unknown[0]!r}; known: {', '.join(CLASSES)}")
-    return dx.map({name: position for position, name in enumerate(CLASSES)}).astype("int64")
+    return pd.Series(positions, index=dx.index, name=dx.name, dtype="int64")
 
 
 def read_index(path: Path = paths.PREPARED_INDEX) -> pd.DataFrame:

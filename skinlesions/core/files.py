@@ -104,6 +104,13 @@ def read_chunks(path: Path) -> Iterator[np.ndarray]:
         yield read_rows(path, start, start + CHUNK)
 
 
+def image_file(folder: Path, image_id: str) -> Path:
+    """The file of the image `image_id` in `folder`: JPEG, or PNG where there is no JPEG."""
+    jpeg = folder / f"{image_id}.jpg"
+    png = jpeg.with_suffix(".png")
+    return png if png.exists() and not jpeg.exists() else jpeg
+
+
 def sha256(content: Path | bytes) -> str:
     """The SHA-256 of a file or of bytes, in hexadecimal."""
     return _digest(content, "sha256")

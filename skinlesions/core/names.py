@@ -14,6 +14,10 @@ ALWAYS_NV = "always_nv"
 # What a table says of a model beside its scores, and what it says where there is nothing to say.
 DESCRIBED = ("training", "initialisation")
 
+# Of an external set: the images that are none of the seven classes, and those that HAM10000 has.
+OUT_OF_SCOPE_COLUMNS = ("image_id", "lesion_id", "diagnosis")
+TAKEN_OUT_COLUMNS = ("image_id", "reason", "ham10000_image_id", "similarity", "inliers", "correlation")
+
 CLASS_METRIC_NAMES = {
     "recall": "recall",
     "specificity": "specificity",

@@ -1,5 +1,6 @@
 """Where things are. Every path of the project is built from these."""
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,8 +60,5 @@ def relative(path: Path) -> str:
 
     A path outside the repository is given as it is, so that a message always names a file one can open.
     """
-    try:
-        path = Path(path).resolve()
-    except (OSError, RuntimeError):  # links in a circle; Python before 3.13 raises RuntimeError
-        path = Path(path).absolute()
+    path = Path(os.path.realpath(path))  # unlike Path.resolve, no error of its own where links go round in circles
     return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else path.as_posix()

@@ -109,7 +109,7 @@ def find(
                 "run `dvc repro split`, which makes what is out of date"
             )
     pairs, similarity = similar_pairs(features, neighbours, min_similarity)
-    inliers, correlations = _measured(images, pairs, min_inliers)
+    inliers, correlations = measured(images, pairs, min_inliers)
     first, second = (index.iloc[rows].reset_index(drop=True) for rows in pairs.T)
     table = pd.DataFrame(
         {
@@ -128,10 +128,15 @@ def find(
     return table[list(COLUMNS)].sort_values(["image_id", "other_image_id"], ignore_index=True)
 
 
-def _measured(images: Path, pairs: np.ndarray, min_inliers: int) -> tuple[np.ndarray, np.ndarray]:
+def measured(images: Path, pairs: np.ndarray, min_inliers: int) -> tuple[np.ndarray, np.ndarray]:
     """The inliers, int64 [P], and the correlation, float64 [P], of `pairs`, int64 [P, 2].
 
     In processes: most of SIFT is Python, which threads would run one at a time.
+
+    Args:
+        images: a .npy file of uint8 [N, S, S, 3].
+        pairs: row numbers in `images`.
+        min_inliers: with fewer the correlation is not computed; it is 0.
     """
     pool = Parallel(n_jobs=-1, return_as="generator")
     rows = np.unique(pairs).tolist()

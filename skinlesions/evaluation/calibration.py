@@ -235,3 +235,14 @@ def probabilities(table: pd.DataFrame, split: str, way: str, plan: balancing.Pla
         for k, scaling in fold_fits(table, vector_scaling).items():
             logits[fold == k] = scaling(logits[fold == k])
     return softmax(logits)
+
+
+def every_way(table: pd.DataFrame, split: str, plan: balancing.Plan) -> dict[str, np.ndarray]:
+    """The `probabilities` of the rows of `split` by each of WAYS; the plan is taken back once for those that ask it."""
+    natural, prefix = without_plan(table, plan), "prior_corrected"
+    found = {}
+    for way in WAYS:
+        corrected = way.startswith(prefix)
+        rest = way.removeprefix(prefix).removeprefix("_") or "as_trained"
+        found[way] = probabilities(natural, split, rest) if corrected else probabilities(table, split, way)
+    return found

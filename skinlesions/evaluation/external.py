@@ -14,26 +14,39 @@ from scipy.stats import norm
 
 from skinlesions.core import config, files, paths
 from skinlesions.core.classes import CLASSES, class_indices
-from skinlesions.core.names import DESCRIBED, ENSEMBLE
+from skinlesions.core.errors import UserError
+from skinlesions.core.names import DESCRIBED, ENSEMBLE, OUT_OF_SCOPE_COLUMNS, TAKEN_OUT_COLUMNS
 from skinlesions.core.parallel import computed
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import submission
-from skinlesions.evaluation.bootstrap import Resampling
+from skinlesions.evaluation.bootstrap import Resampling, lesion_resamples
 from skinlesions.evaluation.classification import confusion_table
 
 # A class with fewer lesions than this is called small.
 SMALL = 10
 
 GROUND_TRUTH = "ground_truth.csv"
+# Of images with a diagnosis that is none of the seven: what they are, and after a model's name its answers.
+OUT_OF_SCOPE = "out_of_scope.csv"
 
 
 @dataclass(frozen=True)
 class ExternalSet:
-    """The external images, their diagnoses (image_id, lesion_id, dx; one row per image) and what source.json says."""
+    """An external set.
+
+    Attributes:
+        folder: with the images.
+        table: image_id, lesion_id and dx of every image that is scored.
+        source: what source.json says.
+        out_of_scope: image_id, lesion_id and diagnosis of every image that is none of the seven classes.
+        taken_out: TAKEN_OUT_COLUMNS of the images that HAM10000 has; not in `folder`.
+    """
 
     folder: Path
     table: pd.DataFrame
     source: dict[str, Any]
+    out_of_scope: pd.DataFrame
+    taken_out: pd.DataFrame
 
     @property
     def labels(self) -> np.ndarray:
@@ -46,7 +59,20 @@ def read(folder: Path = paths.EXTERNAL_RAW) -> ExternalSet | None:
     source = files.read_json(folder / "source.json")
     if not source["images"]:
         return None
-    return ExternalSet(folder, pd.read_csv(folder / "metadata.csv", dtype=str, keep_default_na=False), source)
+
+    def table(name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+        path = folder / name
+        if not path.exists():
+            return pd.DataFrame(columns=list(columns), dtype=str)
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+    return ExternalSet(
+        folder,
+        table("metadata.csv", ("image_id", "lesion_id", "dx")),
+        source,
+        table(OUT_OF_SCOPE, OUT_OF_SCOPE_COLUMNS),
+        table("taken_out.csv", TAKEN_OUT_COLUMNS),
+    )
 
 
 @dataclass(frozen=True)
@@ -58,12 +84,16 @@ class Scored:
         labels: int [N], positions in CLASSES.
         probabilities: by model, in the order of their out-of-fold results, float64 [N, 7].
         out_of_fold: the table `comparison` of notebook 04.
+        diagnoses: of the M images that are none of the seven classes.
+        foreign: by model, its probabilities for these, float64 [M, 7].
     """
 
     truth: pd.DataFrame
     labels: np.ndarray
     probabilities: dict[str, np.ndarray]
     out_of_fold: pd.DataFrame
+    diagnoses: pd.Series
+    foreign: dict[str, np.ndarray]
 
 
 def read_scored(predictions: Path, folds: pd.DataFrame, out_of_fold: pd.DataFrame) -> Scored:
@@ -73,11 +103,42 @@ def read_scored(predictions: Path, folds: pd.DataFrame, out_of_fold: pd.DataFram
         UserError: a file breaks its format, or lacks an image.
     """
     truth = isic_csv.read_ground_truth(predictions / GROUND_TRUTH).sort_values("image", ignore_index=True)
-    own = {}
+    foreign = _foreign(predictions / OUT_OF_SCOPE)
+    own, answers = {}, {}
     for name in out_of_fold["model"][out_of_fold["model"].isin({*folds["model"], ENSEMBLE})]:
         path = predictions / f"{name}.csv"
         own[name] = isic_csv.probabilities(isic_csv.match(isic_csv.read(path), truth, path.name, GROUND_TRUTH))
-    return Scored(truth, class_indices(truth["dx"]).to_numpy(), own, out_of_fold)
+        if len(foreign):
+            path = predictions / foreign_file(name)
+            answers[name] = isic_csv.probabilities(
+                isic_csv.match(isic_csv.read(path), foreign, path.name, OUT_OF_SCOPE)
+            )
+    return Scored(truth, class_indices(truth["dx"]).to_numpy(), own, out_of_fold, foreign["diagnosis"], answers)
+
+
+def foreign_file(model: str) -> str:
+    """The name of the file with the answers of `model` to images that are none of the seven classes."""
+    return f"{model}.{OUT_OF_SCOPE}"
+
+
+def _foreign(path: Path) -> pd.DataFrame:
+    """The images in `path` that are none of the seven classes: image, line, diagnosis, sorted; none if it is absent.
+
+    Raises:
+        UserError: the file breaks the format, or is absent though there are answers.
+    """
+    if not path.exists():
+        if answers := sorted(path.parent.glob(foreign_file("*"))):
+            raise UserError(
+                f"{paths.relative(path)} does not exist, though {answers[0].name} does; restore it from Git"
+            )
+        return pd.DataFrame(columns=["image", "line", "diagnosis"])
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)[list(OUT_OF_SCOPE_COLUMNS)]
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{paths.relative(path)} cannot be read ({error}); restore it from Git") from None
+    table = table.rename(columns={"image_id": "image"}).assign(line=range(2, len(table) + 2))
+    return table[["image", "line", "diagnosis"]].sort_values("image", ignore_index=True)
 
 
 def tables(
@@ -101,23 +162,19 @@ def tables(
         "recalls": by_class,
         "confusion": confusion(scored),
         "folds": described(folds, out_of_fold),
-    }
+    } | ({"out_of_scope": out_of_scope(scored)} if scored.foreign else {})
 
 
 def scores(scored: Scored, settings: config.Compare | Resampling) -> pd.DataFrame:
     """What submission.score gives for every model: model, DESCRIBED, metric, class, estimate, low, high."""
     groups = scored.truth["lesion_id"].to_numpy(dtype=str)
 
+    weights = lesion_resamples(groups, scored.labels, settings.resamples, settings.seed)
+
     def score(values: np.ndarray) -> pd.DataFrame:
         """The scores of probabilities."""
-        return submission.score(
-            scored.labels,
-            values,
-            groups,
-            confidence=settings.confidence,
-            resamples=settings.resamples,
-            seed=settings.seed,
-            method=settings.interval_method,
+        return submission.resampled(
+            scored.labels, values, groups, weights, settings.confidence, settings.interval_method
         )
 
     parts = dict(zip(scored.probabilities, computed(score, scored.probabilities.values()), strict=True))
@@ -146,6 +203,29 @@ def recalls(scored: Scored, confidence: float) -> pd.DataFrame:
                 rows.append((model, dx, of_class.sum(), lesions, recall, *wilson(recall, lesions, confidence)))
     table = pd.DataFrame(rows, columns=["model", "dx", "images", "lesions", "recall", "low", "high"])
     return described(table, scored.out_of_fold)
+
+
+def out_of_scope(scored: Scored) -> pd.DataFrame:
+    """How often, and how surely, an image that is none of the seven classes gets each of the seven answers.
+
+    Returns:
+        model, DESCRIBED, diagnosis (empty: the images that are one of the seven, to compare with), predicted (empty:
+        any answer), images, share (of the images of the diagnosis), probability (the mean of that of the answer).
+    """
+    rows = []
+    for model, foreign in scored.foreign.items():
+        own = scored.probabilities[model]
+        rows.append((model, "", "", len(own), 1.0, own.max(axis=1).mean()))
+        for diagnosis in sorted(set(scored.diagnoses)):
+            of_diagnosis = foreign[(scored.diagnoses == diagnosis).to_numpy()]
+            highest, answers = of_diagnosis.max(axis=1), of_diagnosis.argmax(axis=1)
+            rows.append((model, diagnosis, "", len(of_diagnosis), 1.0, highest.mean()))
+            for position, dx in enumerate(CLASSES):
+                chosen = answers == position
+                if chosen.any():
+                    rows.append((model, diagnosis, dx, chosen.sum(), chosen.mean(), highest[chosen].mean()))
+    columns = ["model", "diagnosis", "predicted", "images", "share", "probability"]
+    return described(pd.DataFrame(rows, columns=columns), scored.out_of_fold)
 
 
 def described(table: pd.DataFrame, out_of_fold: pd.DataFrame) -> pd.DataFrame:

@@ -61,10 +61,7 @@ def tables(study: Study, settings: config.Compare) -> dict[str, pd.DataFrame]:
     confidence, method = settings.confidence, settings.interval_method
 
     answering = {name: softmax(predictions.logits(predictions.select(table, "test"))) for name, table in models.items()}
-    scaled = _of_each(
-        models,
-        lambda table: {way: calibration.probabilities(table, "test", way, study.plan) for way in calibration.WAYS},
-    )
+    scaled = _of_each(models, lambda table: calibration.every_way(table, "test", study.plan))
     descriptions = dict(study.descriptions)
     together: dict[str, pd.DataFrame] = {}
     if len(members) > 1:

@@ -101,6 +101,19 @@ def score(
     if weights is not None and method == "bca":
         raise UserError("bca intervals are for images that all count the same; take percentile intervals")
     drawn: np.ndarray = lesion_resamples(groups, labels, resamples, seed)
+    return resampled(labels, probabilities, groups, drawn, confidence, method, weights)
+
+
+def resampled(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray,
+    drawn: np.ndarray,
+    confidence: float,
+    method: str,
+    weights: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """What `score` gives, from resamples that are drawn already: how often each image is in each, `drawn` [R, N]."""
     once = np.ones((1, len(labels)))
     if weights is not None:
         drawn, once = drawn * weights, once * weights

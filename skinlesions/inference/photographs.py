@@ -5,6 +5,7 @@ others are taken all the same.
 """
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,14 @@ from skinlesions.data.sources.checks import raise_faults
 
 # Names that are looked at in folders and zip files; a file that is named on the command line may be called anything.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# What is an image as well, or holds some, and is not read: it is said to be so, never left out without a word.
+UNREAD = {
+    **dict.fromkeys((".heic", ".heif", ".avif"), "is HEIC or AVIF"),
+    **dict.fromkeys((".arw", ".cr2", ".cr3", ".dng", ".nef", ".orf", ".raf", ".rw2"), "is the raw data of a camera"),
+    **dict.fromkeys((".jp2", ".jxl", ".psd", ".svg"), "is in a format that is not read"),
+    **dict.fromkeys((".dcm",), "is DICOM"),
+}
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
 def find(inputs: Sequence[Path]) -> tuple[list[ImageFile], list[str]]:
@@ -27,6 +36,8 @@ def find(inputs: Sequence[Path]) -> tuple[list[ImageFile], list[str]]:
         UserError: an input does not exist, or two images have the same name.
     """
     absent = [path for path in inputs if not path.exists()]
+    addresses = [path for path in absent if re.match(r"https?:/", str(path))]
+    raise_faults("inputs", [f"{path} is an address; download it, and name the file" for path in addresses])
     raise_faults("inputs", [f"{paths.relative(path)} does not exist; correct the path" for path in absent])
     images: list[ImageFile] = []
     faults: list[str] = []
@@ -34,7 +45,8 @@ def find(inputs: Sequence[Path]) -> tuple[list[ImageFile], list[str]]:
     wrong: list[str]
     for path in inputs:
         if path.is_dir():
-            found, wrong = [ImageFile(file.stem, file, None) for file in _in_folder(path)], []
+            inside, wrong = _in_folder(path)
+            found = [ImageFile(file.stem, file, None) for file in inside]
         elif path.suffix.lower() == ".zip":
             found, wrong = _in_archive(path)
         else:
@@ -62,13 +74,23 @@ def _check_unique(images: Iterable[ImageFile]) -> None:
     raise_faults("images", repeated)
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    """The image files in `folder`, at any depth, sorted by path."""
-    found = []
+def _in_folder(folder: Path) -> tuple[list[Path], list[str]]:
+    """The image files in `folder`, at any depth, sorted by path; and what else seems to be meant, and is not read."""
+    found, faults = [], []
     for directory, subdirectories, names in os.walk(folder):
-        subdirectories[:] = [name for name in subdirectories if not _hidden(name)]
-        found += [Path(directory, name) for name in names if _is_image(name)]
-    return sorted(path for path in found if path.is_file())
+        subdirectories[:] = sorted(name for name in subdirectories if not _hidden(name))
+        for path in (Path(directory, name) for name in subdirectories):
+            if path.is_symlink():
+                faults.append(f"{_shown(path)} is a link to a folder, which is not followed; name that folder itself")
+        for path in (Path(directory, name) for name in sorted(names)):
+            reason = _unread(path.name)
+            if _is_image(path.name) and path.is_file():
+                found.append(path)
+            elif _is_image(path.name):
+                faults.append(f"{_shown(path)} is not a file: a link that leads nowhere, a pipe or a device")
+            elif reason:
+                faults.append(f"{_shown(path)} {reason}")
+    return sorted(found), faults
 
 
 def _in_archive(path: Path) -> tuple[list[ImageFile], list[str]]:
@@ -76,11 +98,29 @@ def _in_archive(path: Path) -> tuple[list[ImageFile], list[str]]:
 
     def wanted(name: str) -> bool:
         steps = name.split("/")
-        return not any(map(_hidden, steps)) and _is_image(steps[-1])
+        return not any(map(_hidden, steps)) and (_is_image(steps[-1]) or _unread(steps[-1]) is not None)
 
-    names, faults = archives.members(path, wanted)
-    images = [ImageFile(Path(name).stem, path, name) for name in sorted(names, key=lambda name: name.split("/"))]
-    return images, [f"{paths.relative(path)}, {fault}" for fault in faults]
+    members, faults = archives.members(path, wanted)
+    names = sorted((name for name in members if _is_image(name.rpartition("/")[2])), key=lambda name: name.split("/"))
+    images = [ImageFile(Path(name).stem, path, name) for name in names]
+    unread = [f"member {name!r} {_unread(name.rpartition('/')[2])}" for name in members if name not in set(names)]
+    return images, [f"{paths.relative(path)}, {fault}" for fault in [*faults, *unread]]
+
+
+def _unread(name: str) -> str | None:
+    """Why a file of this name, which may be or hold an image, is not read; None: it seems to be none."""
+    suffix = Path(name).suffix.lower()
+    if _hidden(name):
+        return None
+    if suffix in UNREAD:
+        return f"{UNREAD[suffix]}; save it as JPEG or PNG"
+    return "is an archive within; name it by itself, or unpack it" if suffix in ARCHIVES else None
+
+
+def _shown(path: Path) -> str:
+    """`path` as it lies there, without following it: the links in question lead nowhere."""
+    shown = paths.relative(path.parent / "x")[:-1] + path.name
+    return shown if shown.isprintable() else repr(shown)
 
 
 def _hidden(name: str) -> bool:

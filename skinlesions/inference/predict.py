@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from PIL import Image
 
 from skinlesions.core import config, files, names, outputs, paths
 from skinlesions.core.classes import CLASS_NAMES, CLASSES
@@ -19,6 +20,7 @@ from skinlesions.data import isic_csv
 from skinlesions.data.decoding import decode
 from skinlesions.data.sources import archives
 from skinlesions.data.sources.archives import ImageFile
+from skinlesions.data.sources.checks import format_of
 from skinlesions.evaluation import new_images
 from skinlesions.evaluation.new_images import OperatingPoint
 from skinlesions.evaluation.operating_points import TASKS
@@ -27,6 +29,9 @@ from skinlesions.models import networks
 
 # Images that are in memory as pixels at a time: so many that handing a network from one fold to the next costs little.
 CHUNK = 256
+
+# The short side of a photograph in pixels: nobody sees a lesion in less, and an answer would mean nothing.
+LEAST_SIDE = 32
 
 Item = TypeVar("Item")
 
@@ -213,9 +218,11 @@ def _answers(
         if isinstance(content, ValueError):
             return image, content
         try:
-            picture = decode(content)
+            picture = _large_enough(decode(content))
         except ValueError as error:
-            return image, error
+            kind = format_of(content)
+            known = kind in ("JPEG", "PNG") or "known format" not in str(error)
+            return image, error if known else ValueError(f"is no image that can be read but {kind}")
         return image, [prepare(picture) for prepare in preparers.values()]
 
     with Progress("predict", len(images) * len(predictors), "predictions") as progress:
@@ -233,6 +240,14 @@ def _answers(
             yield list(read), predictor.ensemble(probabilities)
     if len(faults) == len(images):
         raise UserError("no image could be read:\n" + "\n".join(faults))
+
+
+def _large_enough(picture: Image.Image) -> Image.Image:
+    """`picture`, refused (ValueError) if it is too small or too narrow to show a lesion."""
+    if min(picture.size) < LEAST_SIDE:
+        width, height = picture.size
+        raise ValueError(f"is {width} x {height} pixels; the short side must have at least {LEAST_SIDE}")
+    return picture
 
 
 def _square(own: predictor.Predictor) -> tuple[int, str]:

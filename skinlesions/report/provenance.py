@@ -29,7 +29,7 @@ def collect(data: Path, parameters: Params, root: Path = paths.ROOT) -> dict[str
     external = data / "external_raw"
     backbones = sorted((data / "weights").glob("*.json"))
     return {
-        "parameters": parameters.model_dump(mode="json"),
+        "parameters": _without_folders(parameters.model_dump(mode="json")),
         "data": described(raw),
         "external": described(external) if (external / "manifest.csv").exists() else None,
         "weights": {path.stem: files.read_json(path) for path in backbones if path.stem in parameters.backbones},
@@ -37,6 +37,17 @@ def collect(data: Path, parameters: Params, root: Path = paths.ROOT) -> dict[str
         "software": {"python": platform.python_version(), "packages": packages(root / "requirements.in")},
         "hardware": hardware(),
     }
+
+
+def _without_folders(parameters: dict[str, Any]) -> dict[str, Any]:
+    """`parameters` with the names of the data's files and folders alone: where they lie here is nobody's business."""
+    data = dict(parameters["data"])
+    if data["folder"]:
+        data["folder"] = Path(data["folder"]).name
+    if data["external"]:
+        names = {key: Path(data["external"][key]).name for key in ("images", "ground_truth")}
+        data["external"] = data["external"] | names
+    return parameters | {"data": data}
 
 
 def described(folder: Path) -> dict[str, Any]:

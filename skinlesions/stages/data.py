@@ -4,26 +4,19 @@ from pathlib import Path
 
 from skinlesions.core import config, environment, files, inputs, paths
 from skinlesions.core.errors import run_main
-from skinlesions.data.sources import dataverse, external_set, ham10000, outside, sample
-from skinlesions.data.sources.checks import check_names
+from skinlesions.data.sources import dataverse, external_files, ham10000, outside, sample
 from skinlesions.data.sources.raw import write_raw
 
 
 def from_folder(folder: Path, origin: str) -> None:
     """Check HAM10000 in `folder` and write it to data/raw; names and metadata first, since that is quick."""
-    layout = ham10000.find(folder)
-    metadata = ham10000.read_metadata(layout.metadata)
-    images = ham10000.list_images(layout)
-    check_names({image_id: image.name for image_id, image in images.items()}, metadata, paths.relative(layout.metadata))
-    origins = [
-        {"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)}
-        for path in (*layout.archives, layout.metadata)
-    ]
+    found = ham10000.read(folder)
+    origins = [{"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256(path)} for path in found.files]
     if {file["sha256"] for file in origins} == {file.sha256 for file in dataverse.FILES}:
         origin = f"{origin}, byte for byte the files of Harvard Dataverse, {dataverse.DOI}"
-    source = {"source": "ham10000", "origin": origin, "files": origins, "note": ""}
-    contents = ((image.image_id, image.name, content) for image, content in ham10000.read_images(images))
-    write_raw(paths.RAW, paths.PARTIAL / "raw", metadata, contents, source)
+    source = {"source": "ham10000", "origin": origin, "files": origins, "note": "", "normalised": list(found.notes)}
+    contents = ((image.image_id, image.name, content) for image, content in ham10000.read_images(found.images))
+    write_raw(paths.RAW, paths.PARTIAL / "raw", found.metadata, contents, source)
 
 
 def from_dataverse() -> None:
@@ -39,7 +32,8 @@ def from_dataverse() -> None:
 def from_sample(images: int, seed: int) -> None:
     """Draw the synthetic sample into data/raw."""
     metadata = sample.metadata(images, seed)
-    source = {"source": "sample", "origin": f"drawn by the project, seed {seed}", "files": [], "note": sample.NOTE}
+    origin = f"drawn by the project, seed {seed}"
+    source = {"source": "sample", "origin": origin, "files": [], "note": sample.NOTE, "normalised": []}
     contents = ((image_id, image_id, content) for image_id, content in sample.images(metadata, seed))
     write_raw(paths.RAW, paths.PARTIAL / "raw", metadata, contents, source)
 
@@ -50,7 +44,9 @@ def main() -> None:
     parameters = config.load().data
     environment.check(config.packages("data"))
     folder = ham10000.given_folder(parameters.folder)
-    external_set.locate(parameters.external, folder)
+    if folder and parameters.source == "ham10000":
+        ham10000.find(folder)  # before the complaint that the external set is not in a folder that does not exist
+    external_files.locate(parameters.external, folder)
     is_sample = parameters.source == "sample"
     inputs.check("ham10000", lambda: {} if is_sample else outside.images_and_metadata(folder))
     if is_sample:

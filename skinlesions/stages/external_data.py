@@ -2,23 +2,22 @@
 
 from skinlesions.core import config, inputs, paths
 from skinlesions.core.errors import run_main
-from skinlesions.data import isic_csv
-from skinlesions.data.sources import external_set, ham10000, outside
+from skinlesions.data.sources import external_files, external_set, ham10000, outside
 
 
 def main() -> None:
     """Write data/external_raw as params.yaml says; a download stays in data/partial."""
     parameters = config.of_stage("external_data").data
-    location = external_set.locate(parameters.external, ham10000.given_folder(parameters.folder))
+    location = external_files.locate(parameters.external, ham10000.given_folder(parameters.folder))
     inputs.check("external_set", lambda: outside.external(location))
     if location is None:
         external_set.write_none(paths.EXTERNAL_RAW)
         return
-    images, ground_truth, origin = external_set.fetched(location, paths.PARTIAL / "download")
+    images, ground_truth, origin = external_files.fetched(location, paths.PARTIAL / "download")
     external_set.write(
         images,
         ground_truth,
-        isic_csv.read_ground_truth(ground_truth),
+        parameters.external,
         origin,
         target=paths.EXTERNAL_RAW,
         partial=paths.PARTIAL / "external_raw",

@@ -9,7 +9,7 @@ def main() -> None:
     """Write data/prepared/ from data/raw/."""
     settings = config.of_stage("prepare").prepare
     index = classes.read_index(paths.RAW_METADATA)[list(classes.INDEX_COLUMNS)]
-    sources = [paths.RAW_IMAGES / f"{image_id}.jpg" for image_id in index["image_id"]]
+    sources = [files.image_file(paths.RAW_IMAGES, image_id) for image_id in index["image_id"]]
     images.prepare(sources, paths.PREPARED_IMAGES, settings.size, settings.fit)
     files.write_csv(paths.PREPARED_INDEX, index)
     # By themselves: another diagnosis or age in the index is no reason to order an embedding again.

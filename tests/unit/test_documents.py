@@ -23,7 +23,7 @@ SPAN = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"[\w.-]*(/[\w.-]+)+/?|[\w.-]+/|[\w-]*\.(py|yaml|md|toml|in|txt|cff|lock|ipynb|csv|json)")
 # What is made by a run or an installation, or is the reader's own.
 YOURS = ("photos/", "predictions.csv", "ground_truth.csv", "scores.json", "split.csv", "audit.json", "metadata.csv")
-MADE = ("data/", "build/", ".venv", *YOURS)
+MADE = ("data/", "build/", ".venv", "taken_out.csv", "out_of_scope.csv", *YOURS)
 
 
 def page(name: str) -> str:

@@ -17,6 +17,7 @@ from skinlesions.data.decoding import decode
 LOCALIZATIONS = (
     "abdomen",
     "acral",
+    "anterior torso",  # this one, head/neck and lateral torso: where only the ISIC Archive's broader names are known
     "back",
     "chest",
     "ear",
@@ -24,6 +25,8 @@ LOCALIZATIONS = (
     "foot",
     "genital",
     "hand",
+    "head/neck",
+    "lateral torso",
     "lower extremity",
     "neck",
     "scalp",
@@ -48,66 +51,74 @@ MINIMUM_SIDE = 64
 
 
 def check_columns(header: Sequence[str], file: str) -> None:
-    """Refuse metadata that lack a column, repeat one, or have one that is not known.
+    """Refuse metadata that lack a column; others than those of HAM10000 do no harm.
 
     Raises:
         UserError: the header is not that of HAM10000's metadata.
     """
     missing = [name for name in METADATA_COLUMNS if name not in header]
-    unknown = [name for name in header if name not in (*METADATA_COLUMNS, OPTIONAL_COLUMN)]
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    faults = [f"row 1: column {name!r} is missing; take the metadata file as published" for name in missing]
-    faults += [f"row 1: column {name!r} is not known; remove it" for name in unknown]
-    faults += [f"row 1: column {name!r} is there twice; remove one" for name in repeated]
-    raise_faults(file, faults)
+    raise_faults(file, [f"row 1: column {name!r} is missing; take the metadata file as published" for name in missing])
 
 
 def check_metadata(table: pd.DataFrame, file: str) -> pd.DataFrame:
     """The normalised metadata: METADATA_COLUMNS, sorted by image_id, age float64 with NaN where it is missing.
 
     Args:
-        table: the columns of METADATA_COLUMNS (others are dropped) as text; row i is row i + 2 of the file.
+        table: the columns of METADATA_COLUMNS as text, and OPTIONAL_COLUMN, which is kept if any row has a value (other
+            columns are dropped). The index is the row in the file if it is called `row`; else row i is row i + 2.
         file: the name of the file in messages.
 
     Raises:
         UserError: with every fault of every row.
     """
-    table = table.loc[:, list(METADATA_COLUMNS)].reset_index(drop=True)
+    numbers = table.index.tolist() if table.index.name == "row" else list(range(2, len(table) + 2))
+    columns = [*METADATA_COLUMNS, *([OPTIONAL_COLUMN] if OPTIONAL_COLUMN in table.columns else [])]
+    table = table.loc[:, columns].reset_index(drop=True)
     if table.empty:
         raise UserError(f"{file}: no rows after the header; take the metadata file as published")
+    if OPTIONAL_COLUMN in columns and (table[OPTIONAL_COLUMN] == "").all():
+        table = table.drop(columns=OPTIONAL_COLUMN)
     for column in ("sex", "localization"):
         table[column] = table[column].where(~table[column].str.lower().isin(MISSING), "unknown")
 
     faults: list[tuple[int, str]] = []  # (row, text)
+
+    def fault_each(column: str, faulty: pd.Series, text: str) -> None:
+        """One fault per marked row: what the value is, and `text`."""
+        for position, value in table[column][faulty].items():
+            faults.append((numbers[position], f"{column} is {value!r}; {text}"))
+
+    def no_identifier(column: str) -> pd.Series:
+        return ~table[column].map(lambda text: bool(IDENTIFIER.fullmatch(text)))
+
     for column in ("image_id", "lesion_id"):
-        for row, value in _rows(table[column], ~table[column].map(lambda text: bool(IDENTIFIER.fullmatch(text)))):
-            faults.append(
-                (row, f"{column} is {value!r}; only letters, digits, _ and - are allowed: correct the identifier")
-            )
+        fault_each(column, no_identifier(column), "only letters, digits, _ and - are allowed: correct the identifier")
+    if OPTIONAL_COLUMN in table.columns:
+        faulty = no_identifier(OPTIONAL_COLUMN) & (table[OPTIONAL_COLUMN] != "")
+        fault_each(OPTIONAL_COLUMN, faulty, "only letters, digits, _ and - are allowed: correct it or leave it empty")
     allowed = {"dx": CLASSES, "dx_type": DX_TYPES, "sex": SEXES, "localization": LOCALIZATIONS}
     for column, values in allowed.items():
-        for row, value in _rows(table[column], ~table[column].isin(values)):
-            faults.append((row, f"{column} is {value!r}; correct it to one of: {', '.join(values)}"))
+        fault_each(column, ~table[column].isin(values), f"correct it to one of: {', '.join(values)}")
 
     absent = table["age"].str.lower().isin(MISSING)
     age = pd.to_numeric(table["age"].where(~absent), errors="coerce")
-    for row, value in _rows(table["age"], ~absent & ~age.between(0, MAXIMUM_AGE)):
-        faults.append((row, f"age is {value!r}; give years between 0 and {MAXIMUM_AGE}, or leave it empty"))
+    years = f"give years between 0 and {MAXIMUM_AGE}, or leave it empty"
+    fault_each("age", ~absent & ~age.between(0, MAXIMUM_AGE), years)
 
     first_rows: dict[str, int] = {}
-    for position, image_id in enumerate(table["image_id"]):
-        first = first_rows.setdefault(image_id, position)
-        if first != position:
-            faults.append((position + 2, f"image_id {image_id!r} is already in row {first + 2}; remove one of the two"))
+    for number, image_id in zip(numbers, table["image_id"], strict=True):
+        first = first_rows.setdefault(image_id, number)
+        if first != number:
+            faults.append((number, f"image_id {image_id!r} is already in row {first}; remove one of the two"))
 
     labels: dict[str, tuple[str, int]] = {}
-    for position, (lesion_id, dx) in enumerate(zip(table["lesion_id"], table["dx"], strict=True)):
-        first_dx, first = labels.setdefault(lesion_id, (dx, position))
+    for number, lesion_id, dx in zip(numbers, table["lesion_id"], table["dx"], strict=True):
+        first_dx, first = labels.setdefault(lesion_id, (dx, number))
         if first_dx != dx:
             faults.append(
                 (
-                    position + 2,
-                    f"lesion {lesion_id!r} is {dx!r} here and {first_dx!r} in row {first + 2}; "
+                    number,
+                    f"lesion {lesion_id!r} is {dx!r} here and {first_dx!r} in row {first}; "
                     "give all images of a lesion the same dx",
                 )
             )
@@ -115,11 +126,6 @@ def check_metadata(table: pd.DataFrame, file: str) -> pd.DataFrame:
     raise_faults(file, [f"row {row}: {text}" for row, text in sorted(faults)])
     table["age"] = age.astype("float64")
     return table.sort_values("image_id", ignore_index=True)
-
-
-def _rows(column: pd.Series, faulty: pd.Series) -> list[tuple[int, str]]:
-    """The (row in the file, value) of the marked entries."""
-    return [(position + 2, value) for position, value in column[faulty].items()]
 
 
 def check_names(image_ids: dict[str, str], metadata: pd.DataFrame, file: str) -> None:
@@ -140,7 +146,7 @@ def check_names(image_ids: dict[str, str], metadata: pd.DataFrame, file: str) ->
         if image_id not in known
     ]
     imageless = [
-        f"{file}: image {image_id!r} has a row but no file {image_id}.jpg; add the file (is a part missing?)"
+        f"{file}: image {image_id!r} has a row but no file {image_id}.jpg or .png; add it (is a part missing?)"
         for image_id in metadata["image_id"]
         if image_id not in image_ids
     ]
@@ -148,16 +154,46 @@ def check_names(image_ids: dict[str, str], metadata: pd.DataFrame, file: str) ->
 
 
 def check_image(content: bytes) -> tuple[int, int]:
-    """The (width, height) in pixels of the JPEG file in `content`, the right way up, after decoding all of it.
+    """The (width, height) in pixels of the JPEG or PNG file in `content`, the right way up, after decoding all of it.
 
     Raises:
         ValueError: says what is wrong with the image, as the end of a sentence that begins with its name.
     """
-    # Only the JPEG decoder: a file of another format under this name is a fault, not something to try.
-    width, height = decode(content, formats=("JPEG",), modes=("RGB", "L")).size
+    found = format_of(content)
+    if found not in ("JPEG", "PNG"):
+        raise ValueError(f"is not a JPEG or PNG image but {found}")
+    # Only the decoder of that format, and no colours that would have to be guessed (CMYK, 32 bits).
+    width, height = decode(content, formats=(found,), modes=("RGB", "L", "RGBA", "LA", "P")).size
     if min(width, height) < MINIMUM_SIDE:
         raise ValueError(f"is {width} x {height} pixels; the short side must have at least {MINIMUM_SIDE}")
     return width, height
+
+
+def format_of(content: bytes) -> str:
+    """What the file with these bytes is, by its first ones: JPEG, PNG or, as words, something else."""
+    begins = (
+        (b"\xff\xd8\xff", "JPEG"),
+        (b"\x89PNG\r\n\x1a\n", "PNG"),
+        (b"GIF8", "a GIF image"),
+        (b"BM", "a BMP image"),
+        (b"II*\0", "a TIFF image"),
+        (b"MM\0*", "a TIFF image"),
+        (b"%PDF", "a PDF file"),
+        (b"PK\x03\x04", "a zip file"),
+        (b"version https://git-lfs", "a pointer of Git LFS: fetch the file itself (git lfs pull)"),
+    )
+    for beginning, name in begins:
+        if content.startswith(beginning):
+            return name
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "a WebP image"
+    if content[4:8] == b"ftyp":
+        return "an HEIC or AVIF image" if content[8:11] in (b"hei", b"hev", b"mif", b"avi") else "a film"
+    if not content:
+        return "an empty file"
+    if content.lstrip()[:1] == b"<":
+        return "a page of HTML or XML"
+    return "text" if content[:200].isascii() and b"\0" not in content[:200] else "of no known format"
 
 
 def listing(values: Iterable[str], most: int = 10) -> str:

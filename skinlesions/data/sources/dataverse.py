@@ -298,7 +298,7 @@ def _check_status(response: requests.Response) -> None:
 
 def is_whole(path: Path, file: PublishedFile) -> bool:
     """Whether `path` has the MD5 that Dataverse lists, and the size and the SHA-256 that are pinned here, if any."""
-    if not path.exists() or file.bytes not in (None, _size(path)):
+    if not path.is_file() or file.bytes not in (None, _size(path)):
         return False
     return files.md5(path) == file.md5 and file.sha256 in (None, files.sha256(path))
 

@@ -11,6 +11,7 @@ from skinlesions.core import config, files, paths
 from skinlesions.core.errors import UserError
 from skinlesions.data.sources import dataverse
 from tests.helpers.project import settings as configuration
+from tests.helpers.raw_files import dataverse_folder, jpeg, write_files
 
 
 @pytest.fixture
@@ -91,6 +92,20 @@ def test_an_external_set_that_is_not_there_is_named_unless_it_was_fetched_before
     check.check(asking)
 
 
+def test_diagnoses_that_nobody_explained_are_named_before_anything_runs(settings, tmp_path):
+    write_files(tmp_path / "outside", {f"{name}.jpg": jpeg(number) for number, name in enumerate("ab")})
+    (tmp_path / "truth.csv").write_text("image_id,dx\na,nv\nb,SCC\n")
+    wanted = config.External(images=str(tmp_path / "outside"), ground_truth=str(tmp_path / "truth.csv"))
+
+    def asking(external: config.External) -> config.Params:
+        data = settings.data.model_copy(update={"external": external})
+        return with_backbones(settings.model_copy(update={"data": data}), vgg16={"weights": "none"})
+
+    with pytest.raises(UserError, match=r"truth\.csv: .*'SCC' \(1 image\).*data\.external\.mapping"):
+        check.check(asking(wanted))
+    check.check(asking(wanted.model_copy(update={"mapping": {"SCC": None}})))
+
+
 @pytest.fixture
 def server():
     """A server that answers, whatever it is asked for."""
@@ -148,6 +163,17 @@ def test_a_folder_without_the_images_is_refused_before_any_server_is_asked(setti
     monkeypatch.setenv("HAM10000_DIR", str(tmp_path / "empty"))
     with pytest.raises(UserError, match="no HAM10000 metadata"):
         check.check(with_backbones(of_ham10000(settings, external=None), vgg16={"weights": "none"}))
+
+
+def test_a_faulty_row_of_the_metadata_is_named_before_anything_runs(settings, tmp_path, monkeypatch):
+    folder = dataverse_folder(tmp_path / "ham10000")
+    monkeypatch.setenv("HAM10000_DIR", str(folder))
+    wanted = with_backbones(of_ham10000(settings, external=None), vgg16={"weights": "none"})
+    check.check(wanted)
+    table = folder / "HAM10000_metadata.csv"
+    table.write_text(table.read_text().replace(",df,", ",DFX,"))
+    with pytest.raises(UserError, match="row 5: dx is 'DFX'"):
+        check.check(wanted)
 
 
 def test_the_layer_where_training_begins_must_exist(settings):

@@ -251,3 +251,13 @@ def test_scaling_fitted_on_validation_images_holds_on_the_test_images_of_the_pub
     assert found.loc["temperature", "nll_change"] <= 0.005
     assert found.loc["vector", "nll"] <= found.loc["temperature", "nll"] + 0.005
     assert found.loc["vector", "class_ece"] < 0.02
+
+
+@pytest.mark.parametrize("strategy", ["none", "balanced_weights"])
+def test_every_way_at_once_gives_what_each_gives_alone(strategy):
+    table = synthetic_predictions(synthetic_index(), 1.0, seed=1)
+    plan = balancing.Plan(strategy=strategy, **PLAN)
+    found = calibration.every_way(table, "test", plan)
+    assert list(found) == list(calibration.WAYS)
+    for way, own in found.items():
+        assert np.array_equal(own, calibration.probabilities(table, "test", way, plan))

@@ -8,6 +8,7 @@ import pytest
 
 from skinlesions.core import files
 from skinlesions.core.classes import CLASSES
+from skinlesions.core.errors import UserError
 from skinlesions.core.names import DESCRIBED, ENSEMBLE
 from skinlesions.data import isic_csv
 from skinlesions.evaluation import bootstrap, external, submission
@@ -50,8 +51,38 @@ def test_scores_are_those_of_the_command_and_models_keep_their_order(tmp_path, m
         assert list(dict.fromkeys(tables[name]["model"])) == ["worse", ENSEMBLE, "better"], name
 
 
+FOREIGN = {"B2": "SCC", "B1": "SCC", "C": "UNK"}
+
+
+def test_answers_to_what_is_none_of_the_seven_are_counted_with_their_probabilities(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, ENSEMBLE: 3.0}, foreign=FOREIGN)
+    tables = external.tables(tmp_path, folds, out_of_fold, RESAMPLING)
+    table = tables["out_of_scope"]
+    assert (tables["scores"].query("metric == 'accuracy'")["estimate"] <= 1).all(), "they are in no score"
+    for model in ("vgg16", ENSEMBLE):
+        answers = isic_csv.read(tmp_path / external.foreign_file(model)).set_index("image")
+        for diagnosis, images in (("SCC", ["B1", "B2"]), ("UNK", ["C"])):
+            own = answers.loc[images, list(CLASSES)]
+            rows = table[(table["model"] == model) & (table["diagnosis"] == diagnosis)].set_index("predicted")
+            assert rows.loc["", "images"] == len(images)
+            assert rows.loc["", "probability"] == pytest.approx(own.max(axis=1).mean())
+            assert rows.drop(index="")["images"].to_dict() == own.idxmax(axis=1).value_counts().to_dict()
+            assert rows.drop(index="")["share"].sum() == pytest.approx(1)
+        inside = isic_csv.probabilities(isic_csv.read(tmp_path / f"{model}.csv"))
+        row = table[(table["model"] == model) & (table["diagnosis"] == "")]
+        assert row["probability"].tolist() == pytest.approx([inside.max(axis=1).mean()])
+    (tmp_path / external.OUT_OF_SCOPE).unlink()
+    with pytest.raises(UserError, match=r"out_of_scope\.csv does not exist"):
+        external.tables(tmp_path, folds, out_of_fold, RESAMPLING)
+
+
+def test_without_such_images_there_is_no_table_of_them(tmp_path):
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0})
+    assert "out_of_scope" not in external.tables(tmp_path, folds, out_of_fold, RESAMPLING)
+
+
 def test_every_table_repeats_how_its_models_were_trained(tmp_path):
-    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, "resnet50": 2.0, ENSEMBLE: 3.0})
+    folds, out_of_fold = made_up(tmp_path, {"vgg16": 3.0, "resnet50": 2.0, ENSEMBLE: 3.0}, foreign=FOREIGN)
     before = folds.copy()
     tables = external.tables(tmp_path, folds, out_of_fold, RESAMPLING)
     for name, table in tables.items():

@@ -56,10 +56,26 @@ def test_a_link_to_a_folder_is_not_followed(tmp_path):
     assert names(photographs.find([tmp_path])[0]) == ["a"]
 
 
+def test_what_may_be_meant_and_is_not_read_is_named_beside_good_images(tmp_path):
+    write_files(tmp_path / "folder", {"a.jpg": jpeg(1), "b.HEIC": b"", "c.dng": b"", "d.zip": b"", ".e.heic": b""})
+    os.mkfifo(tmp_path / "folder" / "pipe.jpg")
+    loop = tmp_path / "folder" / "loop.png"
+    loop.symlink_to(loop)
+    (tmp_path / "folder" / "other").symlink_to(tmp_path)
+    write_zip(tmp_path / "z.zip", {"1.jpg": jpeg(2), "x/2.heic": b"", "3.zip": b"", "notes.txt": b""})
+    found, faults = photographs.find([tmp_path / "folder", tmp_path / "z.zip"])
+    assert names(found) == ["a", "1"]
+    assert len(faults) == 8
+    for name in ("b.HEIC", "c.dng", "d.zip", "pipe.jpg", "loop.png", "other", "2.heic", "3.zip"):
+        assert sum(name in fault for fault in faults) == 1, name
+
+
 def test_a_path_that_is_not_there_stops_everything(tmp_path):
     write_files(tmp_path, {"a.jpg": b""})
     with pytest.raises(UserError, match=r"inputs: 1 fault\n  .*gone\.jpg does not exist; correct the path"):
         photographs.find([tmp_path / "a.jpg", tmp_path / "gone.jpg"])
+    with pytest.raises(UserError, match="is an address; download it"):
+        photographs.find([Path("https://example.org/lesion.jpg")])
 
 
 def test_two_images_of_one_name_stop_everything(tmp_path):

@@ -133,7 +133,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_written(models, tmp_path, 
             ("broken.zip", "not a whole zip file"),
             ("empty", "no image in it"),
             ("a.zip", "../2.jpg", "unsafe path"),
-            ("text.jpg", "not an image in a known format"),
+            ("text.jpg", "is no image that can be read but text"),
             ("a.zip", "3.jpg", "does not decode"),
         ],
         strict=True,
@@ -152,13 +152,16 @@ def test_where_nothing_can_be_read_what_was_there_stays(models, tmp_path, capsys
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.zip", "p.csv", "text.jpg"]
 
 
-def test_any_size_and_mode(models, tmp_path):
-    sizes = {"tiny": (1, 1), "wide": (900, 3), "tall": (3, 900), "large": (3000, 2000)}
+def test_any_mode_and_any_size_in_which_a_lesion_can_be_seen(models, tmp_path, capsys):
+    sizes = {"small": (32, 40), "wide": (900, 32), "tall": (33, 900), "large": (3000, 2000)}
+    useless = {"tiny": (1, 1), "line": (20000, 2)}
     (tmp_path / "images").mkdir()
-    for (name, size), mode in zip(sizes.items(), ("L", "RGBA", "P", "1"), strict=True):
+    for (name, size), mode in zip((sizes | useless).items(), ("L", "RGBA", "P", "1", "L", "L"), strict=True):
         Image.new(mode, size, 1).save(tmp_path / "images" / f"{name}.png")
-    assert run(tmp_path / "images", "--models", "ensemble", "--out", tmp_path / "p.csv") == 0
+    assert run(tmp_path / "images", "--models", "ensemble", "--out", tmp_path / "p.csv") == 1
     assert list(isic_csv.read(tmp_path / "p.csv")["image"]) == sorted(sizes)
+    message = capsys.readouterr().err
+    assert "tiny.png: is 1 x 1 pixels" in message and "line.png: is 20000 x 2 pixels" in message
 
 
 def test_mistakes_on_the_command_line_are_found_before_any_work(models, tmp_path, monkeypatch, capsys):

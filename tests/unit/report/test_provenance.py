@@ -63,6 +63,10 @@ def test_versions_are_those_of_the_direct_dependencies():
 
 def test_the_record_is_complete_and_names_no_machine(tmp_path):
     chosen = standin.parameters()
+    outside = {"images": str(tmp_path / "outside"), "ground_truth": str(tmp_path / "outside" / "truth.csv")}
+    outside = chosen.data.external.model_copy(update=outside)
+    own = chosen.data.model_copy(update={"folder": str(tmp_path / "ham10000"), "external": outside})
+    chosen = chosen.model_copy(update={"data": own})
     record = {"source": "ham10000", "origin": "a local folder", "note": "", "files": [], "images": 1, "lesions": 1}
     files.write_json(tmp_path / "raw" / "source.json", record)
     files.write_text(tmp_path / "raw" / "manifest.csv", "image_id\n")
@@ -75,6 +79,8 @@ def test_the_record_is_complete_and_names_no_machine(tmp_path):
     collected = provenance.collect(tmp_path, chosen)
     assert collected["external"]["name"] == "outside.zip"
     assert collected["external"]["manifest_sha256"] == files.sha256(tmp_path / "external_raw" / "manifest.csv")
+    assert collected["parameters"]["data"]["folder"] == "ham10000"
+    assert collected["parameters"]["data"]["external"]["ground_truth"] == "truth.csv"
     assert collected["parameters"]["compare"]["resamples"] == chosen.compare.resamples
     assert collected["data"] == record | {"manifest_sha256": files.sha256(tmp_path / "raw" / "manifest.csv")}
     assert collected["weights"] == {"resnet50": {"backbone": "resnet50"}}

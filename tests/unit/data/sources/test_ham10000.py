@@ -11,8 +11,7 @@ from tests.helpers.raw_files import HEADER, IMAGES, ROWS, dataverse_folder, jpeg
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    images = ham10000.list_images(ham10000.find(folder))
-    return {image.image_id: content for image, content in ham10000.read_images(images)}
+    return {image.image_id: content for image, content in ham10000.read_images(ham10000.read(folder).images)}
 
 
 def kaggle_folder(folder: Path, *names: str) -> Path:
@@ -97,7 +96,9 @@ def test_metadata_in_every_form_read_the_same(tmp_path, quote, separator, start,
     rows, header = [[*row, "rosendahl"] for row in ROWS], [*HEADER, "dataset"]
     text = start + table(rows, header, separator, quote)
     other.write_bytes(text.replace("\n", line_end).encode())
-    pd.testing.assert_frame_equal(ham10000.read_metadata(plain), ham10000.read_metadata(other))
+    read = ham10000.read_metadata(other)
+    assert set(read.pop("dataset")) == {"rosendahl"}
+    pd.testing.assert_frame_equal(ham10000.read_metadata(plain), read)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_metadata_in_every_form_read_the_same(tmp_path, quote, separator, start,
         (b"", "empty; take the metadata file as published"),
         (b"lesion_id,image_id\n", "column 'dx' is missing"),
         (table().encode() + b"HAM_5,ISIC_5,nv\n", "row 6: 3 values instead of 7; restore the row as published"),
-        (table().encode() + b'HAM_5,"ISIC_5', "not a table"),
+        (table().encode() + b'HAM_5,"ISIC_5', "row 6 is not a row of a table"),
         (b"lesion_id,\xff\n", "not UTF-8 text"),
     ],
 )

@@ -3,11 +3,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 
+from skinlesions.core import files
 from skinlesions.core.errors import UserError
 from skinlesions.core.files import read_json
 from skinlesions.data.sources.checks import check_metadata
 from skinlesions.data.sources.raw import write_raw
+from tests.helpers.orientations import encoded
 from tests.helpers.raw_files import HEADER, IMAGES, ROWS, jpeg
 
 METADATA = check_metadata(pd.DataFrame(ROWS, columns=HEADER, dtype=str), "metadata.csv")
@@ -34,6 +37,26 @@ def test_everything_is_written_as_promised(tmp_path):
     assert (raw / "manifest.csv").read_text().splitlines() == ["image_id,sha256,bytes,width,height", *lines]
     assert read_json(raw / "source.json") == {"source": "sample", "note": "a note", "images": 4, "lesions": 3}
     assert not (tmp_path / "partial").exists()
+
+
+def test_png_keeps_its_bytes_and_its_name(tmp_path):
+    content = encoded(Image.new("RGB", (96, 72)), "PNG")
+    raw = write(tmp_path, IMAGES | {"ISIC_2": content})
+    assert (raw / "images" / "ISIC_2.png").read_bytes() == content
+    found = [files.image_file(raw / "images", image_id).name for image_id in ("ISIC_1", "ISIC_2")]
+    assert found == ["ISIC_1.jpg", "ISIC_2.png"]
+
+
+def test_images_out_of_scope_and_further_tables_stand_beside(tmp_path):
+    foreign = pd.DataFrame({"image_id": ["ISIC_0"], "lesion_id": ["L"], "diagnosis": ["SCC"]})
+    named = [(image_id, image_id, content) for image_id, content in (IMAGES | {"ISIC_0": jpeg(9)}).items()]
+    tables = {"more.csv": foreign[["image_id"]]}
+    source = {"source": "a", "note": ""}
+    write_raw(tmp_path / "raw", tmp_path / "partial", METADATA, named, source, out_of_scope=foreign, tables=tables)
+    assert pd.read_csv(tmp_path / "raw" / "out_of_scope.csv").equals(foreign)
+    assert pd.read_csv(tmp_path / "raw" / "more.csv")["image_id"].tolist() == ["ISIC_0"]
+    assert len(pd.read_csv(tmp_path / "raw" / "manifest.csv")) == 5
+    assert read_json(tmp_path / "raw" / "source.json")["images"] == 4
 
 
 def test_bad_images_are_all_named_and_leave_what_was_there(tmp_path):
