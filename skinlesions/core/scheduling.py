@@ -11,6 +11,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+# Seconds after which a wait begins anew: a signal that arrives just before it would not end it.
+PATIENCE = 1.0
+
 
 class Processes:
     """Processes in groups of their own, so that each can be interrupted with all that it has started."""
@@ -107,7 +110,7 @@ def run(needs: Mapping[str, set[str]], work: Callable[[str, Processes], bool], j
                     running[pool.submit(work, name, processes)] = name
                 if not running:
                     break
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                for future in wait(running, PATIENCE, FIRST_COMPLETED).done:
                     name = running.pop(future)
                     if future.result():
                         order.done(name)
@@ -123,7 +126,8 @@ def _end(processes: Processes, running: Mapping[Future[bool], str]) -> None:
     """Interrupt what runs and wait for its end; whoever cannot wait interrupts again, which kills it."""
     processes.end(signal.SIGINT)
     try:
-        wait(running)
+        while wait(running, PATIENCE).not_done:
+            pass
     except BaseException:
         processes.end(signal.SIGKILL)
         raise

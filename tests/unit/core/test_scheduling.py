@@ -86,7 +86,10 @@ import sys
 from skinlesions.core import scheduling
 
 # A process below the process, as a stage is below DVC, which ignores interrupts itself.
-BELOW = "import sys; print('begun', flush=True); sys.stdin = open(sys.argv[1]); sys.stdin.read()"
+BELOW = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL);"
+    "print('begun', flush=True); open(sys.argv[1]).read()"
+)
 ABOVE = (
     "import signal, subprocess, sys; signal.signal(signal.SIGINT, signal.SIG_IGN);"
     "own = lambda: signal.signal(signal.SIGINT, signal.default_int_handler);"
@@ -96,7 +99,7 @@ ABOVE = (
 
 def work(name, processes):
     command = [sys.executable, "-c", ABOVE, sys.executable, "-c", BELOW, sys.argv[1]]
-    return processes.run(command, lambda line: print(name, line, end="", flush=True)) == 0
+    return processes.run(command, lambda line: print(f"{name} {line}", end="", flush=True)) == 0
 
 scheduling.run({"a": set(), "b": set(), "c": {"a"}}, work, 2)
 """
@@ -110,9 +113,12 @@ def test_an_interrupt_reaches_all_that_runs_and_waits_for_its_end(tmp_path, numb
     with subprocess.Popen(
         command, cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert sorted(process.stdout.readline() for _ in range(2)) == ["a begun\n", "b begun\n"]
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=60)
+        try:
+            assert sorted(process.stdout.readline() for _ in range(2)) == ["a begun\n", "b begun\n"]
+            process.send_signal(number)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     lines = output.splitlines()
     assert {"a ended", "b ended"} <= set(lines) and not any(line.startswith("c") for line in lines)
     assert process.returncode != 0 and Path(pipe).exists()
