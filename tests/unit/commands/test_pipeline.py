@@ -129,11 +129,16 @@ def test_after_an_interrupt_the_same_command_goes_on(root, jobs):
     with subprocess.Popen(
         command, cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        begun = 0
-        while begun < jobs:
-            begun += process.stdout.readline().rstrip().endswith("begun")
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        try:
+            begun = 0
+            while begun < jobs:
+                line = process.stdout.readline()
+                assert line, "it ended before all had begun"
+                begun += line.rstrip().endswith("begun")
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 128 + signal.SIGINT and "Traceback" not in output
     assert lock(root)["stages"].keys() == {"images"}
     for name in ("vgg16.txt", "resnet50.txt"):
