@@ -1,11 +1,11 @@
-"""Presets: files of presets/ that change some keys of params.yaml."""
+"""Presets: files of presets/ that change some keys of params.yaml; one that has every block takes its place."""
 
 from pathlib import Path
 from typing import Any
 
 from skinlesions.core import config, paths
 from skinlesions.core.errors import UserError
-from skinlesions.core.files import replacing
+from skinlesions.core.files import replacing, write_bytes
 
 
 def merged(values: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def merged(values: dict[str, Any], preset: dict[str, Any]) -> dict[str, Any]:
 
 
 def apply(preset: Path, target: Path = paths.PARAMS) -> None:
-    """Write `preset` into `target`, keeping its comments, after checking the result.
+    """Write `preset` into `target`, keeping its comments, after checking the result; a complete one in its place.
 
     Raises:
         UserError: the preset cannot be read, or the merged parameters are not valid.
@@ -36,6 +36,10 @@ def apply(preset: Path, target: Path = paths.PARAMS) -> None:
     changes = config.read_yaml(preset)
     if not isinstance(changes, dict):
         raise UserError(f"{paths.relative(preset)} is not a map of parameters; see presets/cpu.yaml")
+    if config.Params.model_fields.keys() <= changes.keys():
+        config.validate(changes, paths.relative(preset))
+        write_bytes(target, preset.read_bytes())
+        return
     yaml_document = YAML()
     yaml_document.width = 120
     # As params.yaml is written, so that lines that the preset does not touch stay as they are.

@@ -11,6 +11,8 @@ params["backbones"] = {"mobilenet_v2": params["backbones"]["mobilenet_v2"]}
 params["models"] = {"mobilenet_v2": {"inputs": "features/mobilenet_v2.npy"}}
 params["split"]["duplicates"]["backbone"] = "mobilenet_v2"
 params["balance"]["backbone"] = params["leakage"]["backbone"] = "mobilenet_v2"
+params["compare"]["ensemble"] = "all"
+params["publish"]["model"] = None
 params["explain"] |= {"model": "mobilenet_v2", "models": ["mobilenet_v2"]}
 if "no-test-set" in sys.argv:
     params["data"]["external"] = None

@@ -57,6 +57,18 @@ def test_a_preset_of_the_project_gives_valid_settings_and_a_second_time_changes_
     assert (tmp_path / "params.yaml").read_bytes() == first
 
 
+def test_a_complete_preset_takes_the_place_of_params(tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text("broken: [\n")
+    presets.apply(TINY, params)
+    assert params.read_bytes() == TINY.read_bytes()
+    preset = tmp_path / "preset.yaml"
+    preset.write_text(TINY.read_text().replace("folds: 3", "folds: 1"))
+    with pytest.raises(UserError, match=r"preset\.yaml has 1 fault:\s+split.folds"):
+        presets.apply(preset, params)
+    assert params.read_bytes() == TINY.read_bytes()
+
+
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     """A file of settings that may be changed, with a comment on every key of one block."""
