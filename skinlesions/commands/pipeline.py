@@ -19,7 +19,8 @@ from skinlesions.core import exclusive, files, paths, scheduling
 from skinlesions.core.errors import UserError
 
 # It waits for another DVC that works for a moment: a stage of hours must not fail because somebody asks for the status.
-_DVC = [sys.executable, "-m", "dvc", "--wait-for-lock"]
+# It ends with the command, however that ends: it would go on to the next stage.
+_DVC = [sys.executable, "-m", "skinlesions.core.lifeline", str(os.getpid()), "dvc", "--wait-for-lock"]
 
 # A stage takes no more of the memory of the GPU than it needs, so that others have room beside it.
 _SHARING_A_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}

@@ -10,6 +10,7 @@ A pair that sits in two folds would be trained on and tested on. Three steps, fr
 The last two are in `registration`. Mirrored copies are not sought: a photograph is not mirrored.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from scipy import stats
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from skinlesions.core import files
+from skinlesions.core import files, lifeline
 from skinlesions.core.errors import UserError
 from skinlesions.core.progress import Progress
 from skinlesions.data import registration
@@ -138,7 +139,8 @@ def measured(images: Path, pairs: np.ndarray, min_inliers: int) -> tuple[np.ndar
         pairs: row numbers in `images`.
         min_inliers: with fewer the correlation is not computed; it is 0.
     """
-    pool = Parallel(n_jobs=-1, return_as="generator")
+    watch = {"initializer": lifeline.end_with_parent, "initargs": (os.getpid(),)}
+    pool = Parallel(n_jobs=-1, return_as="generator", **watch)
     rows = np.unique(pairs).tolist()
     known, results = {}, []
     with Progress("keypoints", len(rows), "images") as progress:

@@ -9,9 +9,9 @@ import argparse
 import ast
 import os
 import pprint
+import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -142,27 +142,33 @@ def inject(notebook: NotebookNode, parameters: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _kernel_environment() -> Iterator[None]:
-    """Give the kernel settings of its own: nothing of the user's profile, nothing that differs between runs."""
-    with tempfile.TemporaryDirectory(prefix="skinlesions-") as folder:
-        changes = {
-            "IPYTHONDIR": f"{folder}/ipython",
-            "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
-            "PYTHONHASHSEED": "0",
-        }
-        before = {name: os.environ.get(name) for name in changes}
-        os.environ.update(changes)
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value
+def _kernel_environment(folder: Path) -> Iterator[None]:
+    """Give the kernel settings of its own: nothing of the user's profile, nothing that differs between runs.
+
+    Args:
+        folder: for the files of the kernel; the key to it is among them. A killed run leaves it to the next.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    changes = {
+        "IPYTHONDIR": f"{folder}/ipython",
+        "JUPYTER_RUNTIME_DIR": f"{folder}/runtime",
+        "PYTHONHASHSEED": "0",
+    }
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def _announce_section(cell: NotebookNode, **_: object) -> None:
+def _announce_section(cell: NotebookNode) -> None:
     """Say on the terminal which section of the notebook is reached."""
     if cell.cell_type == "markdown" and cell.source.startswith("#"):
         print(f"  {cell.source.splitlines()[0].lstrip('# ')}", file=sys.stderr, flush=True)
@@ -184,8 +190,14 @@ def execute(notebook: NotebookNode, source: str, log: Path) -> NotebookNode:
     from nbclient.exceptions import DeadKernelError
     from traitlets import default
 
+    folder = log.with_name(f"{log.name}.kernel")
+
     class ThisInterpreter(AsyncKernelManager):
         """Starts `sys.executable`, whatever other kernel named python3 is installed on the machine."""
+
+        @default("connection_file")
+        def _connection_file_default(self) -> str:
+            return str(folder / "connection.json")
 
         @default("kernel_spec_manager")
         def _kernel_spec_manager_default(self) -> KernelSpecManager:
@@ -195,9 +207,14 @@ def execute(notebook: NotebookNode, source: str, log: Path) -> NotebookNode:
         def _transport_encryption_default(self) -> str:
             return "auto" if zmq.has("curve") else "disabled"
 
+    def begin_cell(cell: NotebookNode, **_: object) -> None:
+        # The kernel has read its files by now. Without them a kill leaves nothing behind.
+        shutil.rmtree(folder, ignore_errors=True)
+        _announce_section(cell)
+
     files.write_text(log, nbformat.writes(notebook))
     try:
-        with _kernel_environment():
+        with _kernel_environment(folder):
             executed = papermill.execute_notebook(
                 log,
                 log,
@@ -205,7 +222,7 @@ def execute(notebook: NotebookNode, source: str, log: Path) -> NotebookNode:
                 cwd=paths.ROOT,
                 progress_bar=False,
                 stderr_file=sys.stderr,
-                on_cell_start=_announce_section,
+                on_cell_start=begin_cell,
                 kernel_manager_class=ThisInterpreter,
                 shutdown_kernel="immediate",
                 record_timing=False,

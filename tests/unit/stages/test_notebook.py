@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from skinlesions.core import notebooks
@@ -25,12 +26,21 @@ stages:
       deps: [train.ipynb, skinlesions, input.csv]
       params: [train, head, fine_tune, "models.${key}"]
       outs: ["out/${key}.ipynb"]
+  endless:
+    cmd: >-
+      ${python} -m skinlesions.stages.notebook endless.ipynb out/endless.ipynb
+    deps: [endless.ipynb]
   moved:
     cmd: >-
       ${python} -m skinlesions.stages.notebook moved.ipynb out/moved.ipynb
     deps: [moved.ipynb, skinlesions, input.csv]
     params: [explore.seed]
 """
+
+# Says on stderr who it is, and does not end.
+ENDLESS = """import os, sys, threading
+print("pid", os.getpid(), file=sys.stderr, flush=True)
+threading.Event().wait()"""
 
 RICH = {
     "parameters": 'seed = 1\nnames = ["a"]',
@@ -41,6 +51,10 @@ RICH = {
     "table": 'pd.DataFrame({"name": names})',
     "interpreter": "sys.executable",
 }
+
+
+# Seconds, more than any of it takes.
+PATIENCE = 60
 
 
 def sources(**cells: str) -> nbformat.NotebookNode:
@@ -82,11 +96,15 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
 
 
-def repro(project: Path, stage: str) -> subprocess.CompletedProcess:
-    dvc = [sys.executable, "-m", "dvc"]
+def prepare_dvc(project: Path) -> None:
     if not (project / ".dvc").exists():
-        subprocess.run([*dvc, "init", "--no-scm", "-q"], cwd=project, env=environment(), check=True)
-    command = [*dvc, "repro", "--single-item", "--force", stage]
+        command = [sys.executable, "-m", "dvc", "init", "--no-scm", "-q"]
+        subprocess.run(command, cwd=project, env=environment(), check=True)
+
+
+def repro(project: Path, stage: str) -> subprocess.CompletedProcess:
+    prepare_dvc(project)
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", "--force", stage]
     return subprocess.run(command, cwd=project, env=environment(), capture_output=True, text=True)
 
 
@@ -174,8 +192,7 @@ def test_a_dead_kernel_is_reported(project):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_no_kernel(project, number):
-    endless = "import os, sys, threading\nprint('pid', os.getpid(), file=sys.stderr, flush=True)\n"
-    nbformat.write(sources(endless=endless + "threading.Event().wait()"), project / "endless.ipynb")
+    nbformat.write(sources(endless=ENDLESS), project / "endless.ipynb")
     command = [sys.executable, "-m", "skinlesions.stages.notebook", "endless.ipynb", "out/endless.ipynb"]
     with subprocess.Popen(
         command,
@@ -189,7 +206,7 @@ def test_an_interrupted_run_leaves_no_kernel(project, number):
         try:
             kernel = next(int(line.split()[1]) for line in process.stderr if line.startswith("pid "))
             process.send_signal(number)
-            _, remaining = process.communicate(timeout=60)
+            _, remaining = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()  # a run that does not end would keep the test waiting for ever
     assert process.returncode == 128 + number
@@ -197,6 +214,29 @@ def test_an_interrupted_run_leaves_no_kernel(project, number):
     with pytest.raises(ProcessLookupError):
         os.kill(kernel, 0)
     assert not (project / "out/endless.ipynb").exists()
+
+
+@pytest.mark.parametrize("victim", ["dvc", "skinlesions.stages.notebook", "ipykernel_launcher"])
+def test_whatever_is_killed_nothing_runs_on_and_nothing_is_left(project, tmp_path, victim):
+    nbformat.write(sources(endless=ENDLESS), project / "endless.ipynb")
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", "--force", "endless"]
+    prepare_dvc(project)
+    variables = environment() | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        command, cwd=project, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as dvc:
+        try:
+            next(line for line in dvc.stderr if line.startswith("pid "))
+            running = [psutil.Process(dvc.pid), *psutil.Process(dvc.pid).children(recursive=True)]
+            next(process for process in running if victim in process.cmdline()[2]).kill()
+            dvc.communicate(timeout=PATIENCE)
+            assert psutil.wait_procs(running, timeout=PATIENCE)[1] == []
+        finally:
+            dvc.kill()
+    assert dvc.returncode != 0
+    assert not (project / "out/endless.ipynb").exists()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert list((project / "logs").rglob("*.kernel")) == []
 
 
 @pytest.mark.parametrize(
