@@ -14,6 +14,7 @@ keep_one_model
 refused "make report asks for the test set, which is not here" 10 make report
 shows "data.external" "dataverse"
 works "no test set" .venv/bin/python "$REPOSITORY/tests/walks/one_model.py" no-test-set
+commit_all
 works "make report, one frozen model" make report
 works "the report agrees with itself" make check-report
 works "nothing is left to do" make status

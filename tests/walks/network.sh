@@ -14,6 +14,7 @@ keep_one_model
 refused "other files than the published ones" 60 make report
 shows "MD5"
 works "the pins of this walk's copies" .venv/bin/python "$REPOSITORY/tests/walks/pins.py" "$GIVEN_IMAGES"
+commit_all
 works "make report, one frozen model" make report
 shows "HAM10000_images_part_1.zip" "ISIC2018_Task3_Test"
 works "the report agrees with itself" make check-report

@@ -79,6 +79,11 @@ needs_weights() {
     [ -d "$GIVEN_WEIGHTS" ] || { echo "skipped: set SKINLESIONS_WEIGHTS_DIR"; exit 0; }
 }
 
+# As anybody would before a run that is to be published: the report says which commit it comes from.
+commit_all() {
+    works "committed" git -c user.name=Somebody -c user.email=somebody@example.org commit --quiet --all --message "Mine"
+}
+
 # Takes every model but one out of params.yaml, so that a walk on the real images takes minutes.
 keep_one_model() {
     works "one frozen model kept in params.yaml" .venv/bin/python "$REPOSITORY/tests/walks/one_model.py"
