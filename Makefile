@@ -63,7 +63,6 @@ lock: $(VENV)/.installed-test  ## resolve requirements*.in into their .txt, pins
 	$(RESOLVE) requirements.in -o requirements.txt
 	$(RESOLVE) --constraint requirements.txt requirements-gpu.in -o requirements-gpu.txt
 	$(RESOLVE) --constraint requirements.txt requirements-gpu-jax.in -o requirements-gpu-jax.txt
-	$(RESOLVE) --constraint requirements.txt requirements-cluster.in -o requirements-cluster.txt
 	$(RESOLVE) --constraint requirements.txt requirements-test.in -o requirements-test.txt
 	$(RESOLVE) --constraint requirements.txt requirements-verify.in -o requirements-verify.txt
 
