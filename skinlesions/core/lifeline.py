@@ -53,11 +53,8 @@ def _watch(line: list[int]) -> None:
 
 def _is_whole(line: list[int]) -> bool:
     """Whether each in the line is still the child of the next: whose parent dies is given to another."""
-    _, parent, *_ = line
-    if os.getppid() != parent:
-        return False
     with suppress(psutil.NoSuchProcess):
-        return all(psutil.Process(child).ppid() == above for child, above in pairwise(line[1:]))
+        return all(psutil.Process(child).ppid() == above for child, above in pairwise(line))
     return False
 
 

@@ -31,8 +31,6 @@ def apply(preset: Path, target: Path = paths.PARAMS) -> None:
     Raises:
         UserError: the preset cannot be read, or the merged parameters are not valid.
     """
-    from ruamel.yaml import YAML  # only here: it keeps comments, and is slower to import
-
     changes = config.read_yaml(preset)
     if not isinstance(changes, dict):
         raise UserError(f"{paths.relative(preset)} is not a map of parameters; see presets/cpu.yaml")
@@ -40,6 +38,9 @@ def apply(preset: Path, target: Path = paths.PARAMS) -> None:
         config.validate(changes, paths.relative(preset))
         write_bytes(target, preset.read_bytes())
         return
+
+    from ruamel.yaml import YAML  # only here: it keeps comments, and is slower to import
+
     yaml_document = YAML()
     yaml_document.width = 120
     # As params.yaml is written, so that lines that the preset does not touch stay as they are.

@@ -71,7 +71,7 @@ def test_a_process_ends_with_its_parent_and_takes_with_it_what_it_has_started(th
         assert left(below) == []
 
 
-def test_a_process_whose_parent_lives_goes_on(tmp_path):
+def test_a_process_whose_parent_lives_goes_on():
     code = "import threading\nfrom skinlesions.core import lifeline\nlifeline.INTERVAL = 0.001\n"
     code += "seen = threading.Event()\nlook = lifeline._is_whole\n"
     code += "def whole(line, looks=[]):\n    looks.append(look(line))\n    len(looks) > 9 and seen.set()\n"
